@@ -1,0 +1,192 @@
+// @ts-check
+// `npm start`: Glimpse on this machine, ready to use.
+
+import { createHash } from "node:crypto";
+import { rm, writeFile } from "node:fs/promises";
+import net from "node:net";
+import { platform, tmpdir } from "node:os";
+import { join, relative, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { cloudsYaml } from "./clouds.mjs";
+import { defaultSettings, projectDir, startLocalServer } from "./local-server.mjs";
+
+const usage = `Runs Glimpse on this machine.
+
+Usage: npm start -- [options]
+
+  --port PORT        port to listen on (default 9292)
+  --host HOST        address to listen on (default 127.0.0.1)
+  --state DIR        where images and metadata are kept (default .wrangler/state)
+  --var NAME=VALUE   override a setting of wrangler.toml; may be repeated
+  --quiet            do not print the log
+  --help             print this text
+`;
+
+/** A reason not to start, told to the person in one sentence. */
+class Refusal extends Error {}
+
+/** @param {string[]} args */
+function readOptions(args) {
+  const { values } = parseArgs({
+    args,
+    options: {
+      port: { type: "string", default: "9292" },
+      host: { type: "string", default: "127.0.0.1" },
+      state: { type: "string", default: join(projectDir, ".wrangler/state") },
+      var: { type: "string", multiple: true, default: [] },
+      quiet: { type: "boolean", default: false },
+      help: { type: "boolean", default: false },
+    },
+  });
+  const port = Number(values.port);
+  if (!/^\d+$/.test(values.port) || port < 1 || port > 65_535) {
+    throw new Refusal(`--port must be a number from 1 to 65535, not '${values.port}'.`);
+  }
+  return { ...values, port, stateDir: resolve(values.state), vars: readVars(values.var) };
+}
+
+/** @param {string[]} pairs */
+function readVars(pairs) {
+  /** @type {Record<string, string>} */
+  const vars = {};
+  for (const pair of pairs) {
+    const [, name, value] = /^([^=]+)=(.*)$/s.exec(pair) ?? [];
+    if (name === undefined || value === undefined) {
+      throw new Refusal(`--var must look like NAME=VALUE, not '${pair}'.`);
+    }
+    if (!(name in defaultSettings)) {
+      throw new Refusal(`--var: wrangler.toml has no setting named ${name}.`);
+    }
+    vars[name] = value;
+  }
+  return vars;
+}
+
+/**
+ * Listens, or tells why that cannot be.
+ * @param {net.ListenOptions} where
+ * @returns {Promise<net.Server>}
+ */
+function listen(where) {
+  return new Promise((done, fail) => {
+    const server = net.createServer((socket) => socket.destroy());
+    server.once("error", fail);
+    server.listen(where, () => done(server));
+  });
+}
+
+/**
+ * workerd's own complaint about a taken port is long and late, so the port is tried first.
+ * @param {string} host
+ * @param {number} port
+ */
+async function assertPortIsFree(host, port) {
+  const server = await listen({ host, port }).catch((error) => {
+    /** @type {Record<string, string>} */
+    const reasons = {
+      EADDRINUSE: `Port ${port} on ${host} is already in use; choose another with --port.`,
+      EACCES: `This user may not listen on port ${port}; choose one above 1023 with --port.`,
+      EADDRNOTAVAIL: `This machine has no address ${host}; choose another with --host.`,
+      ENOTFOUND: `There is no host named ${host}; choose another with --host.`,
+    };
+    throw new Refusal(reasons[error.code] ?? `Cannot listen on ${host}:${port}: ${error.message}`);
+  });
+  await new Promise((done) => server.close(done));
+}
+
+/**
+ * Two servers on one state directory would run its alarms twice. A local socket is the lock, since
+ * nobody answers on it any more once its process is gone, however that ended.
+ * @param {string} stateDir
+ */
+async function lockState(stateDir) {
+  const name = `glimpse-${createHash("sha256").update(stateDir).digest("hex").slice(0, 16)}`;
+  const path = platform() === "win32" ? `\\\\.\\pipe\\${name}` : join(tmpdir(), `${name}.sock`);
+  if (await isAnswering(path)) {
+    throw new Refusal(`Another server is running on ${stateDir}; choose another with --state.`);
+  }
+  await rm(path, { force: true });
+  const lock = await listen({ path });
+  lock.unref();
+}
+
+/**
+ * @param {string} path
+ * @returns {Promise<boolean>}
+ */
+function isAnswering(path) {
+  return new Promise((done) => {
+    const socket = net.connect(path);
+    socket.once("connect", () => done(true)).once("error", () => done(false));
+    socket.once("connect", () => socket.destroy());
+  });
+}
+
+/**
+ * The Worker checks its settings at the first request, so a bad one shows here.
+ * @param {string} url
+ */
+async function waitUntilHealthy(url) {
+  const response = await fetch(`${url}/healthcheck`, { signal: AbortSignal.timeout(10_000) });
+  const body = await response.text();
+  if (response.status !== 200) throw new Refusal(`The Worker does not serve: ${body.trim()}`);
+}
+
+/** @param {string[]} args */
+async function start(args) {
+  const startedAtMs = performance.now();
+  const { host, port, stateDir, vars, quiet, help } = readOptions(args);
+  if (help) return console.log(usage);
+  await assertPortIsFree(host, port);
+  await lockState(stateDir);
+
+  const server = await startLocalServer({
+    stateDir,
+    host,
+    port,
+    vars,
+    onLog: (message) => quiet || console.log(message),
+  });
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
+    // Miniflare's own handlers end this process before workerd has closed its databases.
+    process.removeAllListeners(signal);
+    process.once(signal, () => server.stop().then(() => process.exit(0)));
+  }
+
+  // An address that means "every address of this machine" is no address to send a client to.
+  const reachable = ["0.0.0.0", "::"].includes(host) ? "127.0.0.1" : host;
+  const url = `http://${net.isIPv6(reachable) ? `[${reachable}]` : reachable}:${port}`;
+  await waitUntilHealthy(url);
+  const clouds = cloudsYaml(url);
+  const cloudsPath = join(stateDir, "clouds.yaml");
+  await writeFile(cloudsPath, clouds);
+  const seconds = ((performance.now() - startedAtMs) / 1000).toFixed(1);
+  console.log(`
+Glimpse answers on ${url} after ${seconds} s. Its state is in ${shorten(stateDir)}.
+
+This clouds.yaml, also in ${shorten(cloudsPath)}, names a member (glimpse), a reader, a member of
+another project and an administrator:
+
+${clouds}
+Try, in another terminal:
+
+  export OS_CLIENT_CONFIG_FILE=${cloudsPath}
+  openstack --os-cloud glimpse image create --file package.json --disk-format raw first-image
+`);
+}
+
+/** @param {string} path */
+function shorten(path) {
+  const fromHere = relative(process.cwd(), path);
+  return fromHere.startsWith("..") ? path : fromHere;
+}
+
+try {
+  await start(process.argv.slice(2));
+} catch (error) {
+  const isOption =
+    error instanceof TypeError && "code" in error && `${error.code}`.startsWith("ERR_PARSE_ARGS");
+  if (isOption) console.error(`${error.message}\n\n${usage}`);
+  else console.error(error instanceof Refusal ? error.message : error);
+  process.exit(isOption ? 2 : 1);
+}

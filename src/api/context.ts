@@ -1,0 +1,58 @@
+import type { BlobStore } from "../blob/store.ts";
+import type { Database } from "../db/database.ts";
+import { Fault } from "../domain/fault.ts";
+import type { Identity } from "../domain/identity.ts";
+import type { Config } from "../env.ts";
+import type { ImageObject } from "../image-object/image-object.ts";
+import type { Caller } from "../image-object/rpc.ts";
+import { isUuid } from "../lib/uuid.ts";
+import type { RuleName } from "../policy/rules.ts";
+
+/** Everything a handler has. What it does not get here it does not touch. */
+export interface OpenContext {
+  readonly request: Request;
+  readonly url: URL;
+  readonly requestId: string;
+  /** Scheme, host and mount prefix for absolute links, without a trailing slash. */
+  readonly baseUrl: string;
+  readonly config: Config;
+  readonly identity: Identity;
+  /** Path parameters by name, percent-decoded. */
+  readonly params: ReadonlyMap<string, string>;
+  /** The most bytes a JSON body may have on this route. */
+  readonly maxBodyBytes: number;
+  readonly db: Database;
+  readonly blobs: BlobStore;
+  readonly nowMs: number;
+  readonly newId: () => string;
+  /** The object of one image: the only way to change it. */
+  readonly imageObject: (imageId: string) => DurableObjectStub<ImageObject>;
+  /** Lets work go on behind the answer, or after the client has left. */
+  readonly waitUntil: (work: Promise<unknown>) => void;
+}
+
+/** What a handler has whose route stands under a policy rule: every decision it makes is made under that. */
+export interface Context extends OpenContext {
+  readonly rule: RuleName;
+}
+
+/** A path parameter of the route. */
+export function param(ctx: OpenContext, name: string): string {
+  const value = ctx.params.get(name);
+  if (value === undefined) throw new Error(`the route has no parameter ${name}`);
+  return value;
+}
+
+/** The image id of the path. Anything that is not a UUID names no image, so it is 404 (contract SHO-2). */
+export function imageIdOf(ctx: OpenContext): string {
+  const imageId = param(ctx, "image_id");
+  if (!isUuid(imageId)) throw new Fault("image_not_found", { imageId });
+  return imageId;
+}
+
+/** The image of the path, its object, and who asks for what, as the object wants to know it. */
+export function target(ctx: Context): { object: DurableObjectStub<ImageObject>; caller: Caller } {
+  const imageId = imageIdOf(ctx);
+  const caller = { imageId, identity: ctx.identity, rule: ctx.rule };
+  return { object: ctx.imageObject(imageId), caller };
+}

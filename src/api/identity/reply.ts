@@ -1,0 +1,28 @@
+import type { Fault } from "../../domain/fault.ts";
+import { reasonPhrase } from "../../http/errors.ts";
+import { json } from "../../http/reply.ts";
+
+/** An answer that depends on the caller's token and that nothing may keep. */
+export function privateJson(
+  value: unknown,
+  status = 200,
+  headers: Readonly<Record<string, string>> = {},
+): Response {
+  return json(value, status, { vary: "X-Auth-Token", "cache-control": "no-store", ...headers });
+}
+
+/**
+ * A fault in Keystone's shape; a 401 says where tokens are to be had if the base address is given
+ * (contract CTX-2), and a 405 says what is allowed.
+ */
+export function renderIdentityFault(fault: Fault, baseUrl?: string): Response {
+  const error = { code: fault.status, message: fault.text, title: reasonPhrase(fault.status) };
+  const reply = privateJson({ error }, fault.status);
+  if (fault.code === "unauthorized" && baseUrl !== undefined) {
+    reply.headers.set("www-authenticate", `Keystone uri="${baseUrl}/identity"`);
+  }
+  if (fault.code === "method_not_allowed" && fault.detail.allow !== undefined) {
+    reply.headers.set("allow", String(fault.detail.allow));
+  }
+  return reply;
+}

@@ -1,0 +1,180 @@
+import { ingest } from "../blob/ingest.ts";
+import { findImage } from "../db/images.ts";
+import { Fault } from "../domain/fault.ts";
+import type { Image } from "../domain/image.ts";
+import { hasData } from "../domain/status.ts";
+import { evaluateConditions, strongEtag } from "../http/conditional.ts";
+import { type ByteSelection, formatContentRange, parseRange } from "../http/range.ts";
+import { noContent } from "../http/reply.ts";
+import { type UploadGrant, unwrap } from "../image-object/rpc.ts";
+import { log } from "../lib/log.ts";
+import { type Context, imageIdOf, target } from "./context.ts";
+import { hashHeaders } from "./views.ts";
+
+/** PUT /v2/images/{image_id}/file: claims the image, streams the bytes into the store, commits (03 §3.1). */
+export async function uploadImageData(ctx: Context): Promise<Response> {
+  const { request, config } = ctx;
+  assertOctetStream(request);
+  const declaredBytes = declaredSize(request);
+  const { object, caller } = target(ctx);
+  const { imageId } = caller;
+  const grant = unwrap(await object.beginUpload(caller, declaredBytes));
+  const { attemptId, key } = grant;
+  let renewedAtMs = Date.now();
+  try {
+    const data = await ingest(request.body ?? emptyBody(), {
+      store: ctx.blobs,
+      key,
+      declaredBytes,
+      maxBytes: config.limits.imageBytes,
+      hashAlgorithm: config.hashAlgorithm,
+      openMultipart: async () => unwrap(await object.openMultipart(imageId, attemptId)),
+      // Bytes that come in keep the lease; three times within it, so that one slow call does not lose it.
+      onProgress: async () => {
+        if (Date.now() - renewedAtMs < grant.leaseMs / 3) return;
+        renewedAtMs = Date.now();
+        unwrap(await object.renewLease(imageId, attemptId));
+      },
+    });
+    unwrap(await object.finishUpload(imageId, attemptId, data));
+  } catch (error) {
+    // The client may have left: the clean-up must not go with it. If this isolate dies, the lease ends it.
+    const cleanUp = giveUp(ctx, imageId, grant);
+    ctx.waitUntil(cleanUp);
+    if ((await cleanUp) === "abandoned") throw error;
+  }
+  return noContent();
+}
+
+/**
+ * Ends an upload that failed, and says whether its commit came through after all. The object removes the
+ * bytes of an attempt it knows; those of one it has let go of before (deleted image, lease run out) may have
+ * landed since, so they are removed here too. What fails here, the lease and the alarm do later.
+ */
+async function giveUp(
+  ctx: Context,
+  imageId: string,
+  { attemptId, key }: UploadGrant,
+): Promise<"abandoned" | "committed"> {
+  try {
+    const end = unwrap(await ctx.imageObject(imageId).abandonUpload(imageId, attemptId));
+    if (end === "abandoned") await ctx.blobs.remove(key);
+    return end;
+  } catch (error) {
+    log({ event: "upload_clean_up_failed", image_id: imageId, error: String(error) });
+    return "abandoned";
+  }
+}
+
+/** GET /v2/images/{image_id}/file: the bytes, or one range of them, straight from the store (03 §3.2). */
+export async function downloadImageData(ctx: Context): Promise<Response> {
+  const answer = await prepareDownload(ctx);
+  if (answer instanceof Response) return answer;
+  const { image, key, selection, headers } = answer;
+  const range = selection.kind === "part" ? selection : undefined;
+  const blob = await ctx.blobs.read(key, range);
+  if (blob === undefined) throw new Fault("data_not_found", { imageId: image.id });
+  if (blob.size !== image.size) {
+    await blob.body.cancel();
+    throw new Error(`image ${image.id} has ${image.size} bytes, its store ${blob.size}`);
+  }
+  return new Response(blob.body, { status: range === undefined ? 200 : 206, headers });
+}
+
+/** HEAD /v2/images/{image_id}/file: what GET would say, without a word to the store (ours, not Glance's). */
+export async function headImageData(ctx: Context): Promise<Response> {
+  const answer = await prepareDownload(ctx);
+  if (answer instanceof Response) return answer;
+  return new Response(null, {
+    status: answer.selection.kind === "part" ? 206 : 200,
+    headers: answer.headers,
+  });
+}
+
+interface Download {
+  readonly image: Image;
+  readonly key: string;
+  readonly selection: ByteSelection;
+  readonly headers: Headers;
+}
+
+/** Everything before the store is asked: visibility, status, policy, preconditions, range, in this order. */
+async function prepareDownload(ctx: Context): Promise<Response | Download> {
+  const { policy } = ctx.config;
+  const found = await findImage(ctx.db, imageIdOf(ctx), ctx.identity.projectId);
+  const { image } = found;
+  policy.assertVisible(ctx.identity, found);
+  // Before the policy, so that a reader too learns why (contract DWN-5).
+  if (image.status === "deactivated" && !policy.isAdmin(ctx.identity)) {
+    throw new Fault("image_deactivated");
+  }
+  policy.enforceOnImage(ctx.rule, ctx.identity, found);
+  assertNoPreference(ctx.url);
+  const [location] = image.locations;
+  if (!hasData(image.status) || location === undefined || image.size === null) return noContent();
+
+  const etag = image.osHashValue === null ? undefined : strongEtag(image.osHashValue);
+  const conditions = evaluateConditions(ctx.request.headers, etag);
+  if (conditions.outcome === "precondition_failed") throw new Fault("precondition_failed");
+  if (conditions.outcome === "not_modified") {
+    return new Response(null, { status: 304, headers: etag === undefined ? {} : { etag } });
+  }
+  const selection = conditions.rangeApplies
+    ? parseRange(ctx.request.headers, image.size)
+    : ({ kind: "whole" } as const);
+  return { image, key: location.key, selection, headers: dataHeaders(image, etag, selection) };
+}
+
+function dataHeaders(image: Image, etag: string | undefined, selection: ByteSelection): Headers {
+  const size = image.size ?? 0;
+  const headers = new Headers({
+    "content-type": "application/octet-stream",
+    "accept-ranges": "bytes",
+    ...(etag !== undefined && { etag }),
+    ...hashHeaders(image),
+  });
+  if (selection.kind === "part") {
+    const { offset, length } = selection;
+    headers.set("content-length", String(length));
+    headers.set("content-range", formatContentRange(offset, length, size));
+  } else {
+    headers.set("content-length", String(size));
+    // In hex, which is what clients of the reference compare (DWN-1), and of the whole data only (RNG-19).
+    if (image.checksum !== null) headers.set("content-md5", image.checksum);
+  }
+  return headers;
+}
+
+/** There is one store, so none can be preferred (contract DWN-15). */
+function assertNoPreference(url: URL): void {
+  const prefer = url.searchParams.get("prefer");
+  if (prefer === null || prefer.replaceAll(",", "").trim() === "") return;
+  throw new Fault("invalid_parameter", { name: "prefer", reason: "this service has one store" });
+}
+
+function assertOctetStream(request: Request): void {
+  const given = request.headers.get("content-type");
+  // Compared as it is, letter case included (contract UPL-2); parameters do not matter.
+  if (given?.split(";", 1)[0]?.trim() === "application/octet-stream") return;
+  const accepted = "application/octet-stream";
+  throw new Fault("unsupported_media_type", { given: given ?? "none", accepted });
+}
+
+/** The size the client announces (contract 03, Declared size); undefined when it does not. */
+function declaredSize(request: Request): number | undefined {
+  const announced = request.headers.get("x-openstack-image-size");
+  if (announced !== null) {
+    const size = /^\s*[+-]?\d+\s*$/.test(announced) ? Number(announced) : Number.NaN;
+    if (!Number.isSafeInteger(size)) {
+      const reason = "it must be a whole number of bytes";
+      throw new Fault("invalid_value", { name: "x-openstack-image-size", reason });
+    }
+    return size;
+  }
+  const length = request.headers.get("content-length");
+  return length === null ? undefined : Number(length);
+}
+
+function emptyBody(): ReadableStream<Uint8Array> {
+  return new Response(new Uint8Array()).body ?? new ReadableStream();
+}

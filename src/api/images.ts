@@ -1,0 +1,110 @@
+import { listImages as queryImages } from "../db/image-query.ts";
+import { findImage, insertImage } from "../db/images.ts";
+import { finishCreate, parseCreate } from "../domain/create.ts";
+import { Fault } from "../domain/fault.ts";
+import type { Image, Visibility } from "../domain/image.ts";
+import { PATCH_MEDIA_TYPES, parsePatch, patchMediaType } from "../domain/patch-parse.ts";
+import { hasData } from "../domain/status.ts";
+import { readJson } from "../http/body.ts";
+import { strongEtag } from "../http/conditional.ts";
+import { buildLinks } from "../http/link.ts";
+import { parseImageList } from "../http/query.ts";
+import { json, noContent } from "../http/reply.ts";
+import { unwrap } from "../image-object/rpc.ts";
+import { type Context, imageIdOf, target } from "./context.ts";
+import { hashHeaders, imageView } from "./views.ts";
+
+/** POST /v2/images: one insert; the checks in the order of contract CRE-22. */
+export async function createImage(ctx: Context): Promise<Response> {
+  const { identity } = ctx;
+  const { limits, imageSchema } = ctx.config;
+  const wanted = parseCreate(await readJson(ctx.request, ctx.maxBodyBytes), imageSchema);
+  const owner = wanted.owner === undefined ? identity.projectId : wanted.owner;
+  enforceCreate(ctx, owner, wanted.visibility);
+  const image = finishCreate(wanted, {
+    limits,
+    owner,
+    id: wanted.id ?? ctx.newId(),
+    nowMs: ctx.nowMs,
+  });
+  await insertImage(ctx.db, image);
+  const location = `${ctx.baseUrl}/v2/images/${image.id}`;
+  return json(imageView(image), 201, { location });
+}
+
+/** Always 403, never 404 (contract MSK-5); the refusal of a foreign owner names it (CRE-13). */
+function enforceCreate(
+  { config, identity, rule }: Context,
+  owner: string | null,
+  visibility: Visibility,
+): void {
+  const { policy } = config;
+  const own = { owner: identity.projectId, project_id: identity.projectId };
+  policy.enforce(rule, identity, policy.isAdmin(identity) ? {} : own);
+  if (!policy.allows(rule, identity, { owner, project_id: owner })) {
+    const reason = `You are not permitted to create images owned by '${owner ?? "nobody"}'.`;
+    throw new Fault("forbidden_reason", { reason });
+  }
+  if (visibility === "public") policy.enforce("publicize_image", identity, { owner });
+  if (visibility === "community") policy.enforce("communitize_image", identity, { owner });
+}
+
+/** GET /v2/images */
+export async function listImages(ctx: Context): Promise<Response> {
+  const { policy, limits } = ctx.config;
+  policy.enforce(ctx.rule, ctx.identity);
+  const query = parseImageList(ctx.url.search, limits);
+  const images = await queryImages(ctx.db, query, policy.viewer(ctx.identity));
+  const lastId = images.length === query.limit ? images.at(-1)?.id : undefined;
+  return json({
+    images: images.map(imageView),
+    ...buildLinks(ctx.url.search, lastId),
+    schema: "/v2/schemas/images",
+  });
+}
+
+/** GET /v2/images/{image_id} */
+export async function showImage(ctx: Context): Promise<Response> {
+  return imageReply(await findShown(ctx));
+}
+
+/** HEAD /v2/images/{image_id}: size, hashes and the data's ETag without a body (ours, not Glance's). */
+export async function headImage(ctx: Context): Promise<Response> {
+  const image = await findShown(ctx);
+  const reply = imageReply(image);
+  for (const [name, value] of Object.entries(hashHeaders(image))) reply.headers.set(name, value);
+  if (hasData(image.status)) reply.headers.set("accept-ranges", "bytes");
+  if (image.osHashValue !== null) reply.headers.set("etag", strongEtag(image.osHashValue));
+  return reply;
+}
+
+async function findShown(ctx: Context): Promise<Image> {
+  const found = await findImage(ctx.db, imageIdOf(ctx), ctx.identity.projectId);
+  ctx.config.policy.enforceOnImage(ctx.rule, ctx.identity, found);
+  return found.image;
+}
+
+/** PATCH /v2/images/{image_id}: media type and document are judged before the image is looked up (MSK-9). */
+export async function patchImage(ctx: Context): Promise<Response> {
+  const given = ctx.request.headers.get("content-type");
+  const mediaType = patchMediaType(given);
+  if (mediaType === undefined) {
+    const accepted = PATCH_MEDIA_TYPES.join(", ");
+    throw new Fault("unsupported_media_type", { given: given ?? "none", accepted });
+  }
+  const body = await readJson(ctx.request, ctx.maxBodyBytes);
+  const operations = parsePatch(mediaType, body, ctx.config.imageSchema);
+  const { object, caller } = target(ctx);
+  return imageReply(unwrap(await object.patch(caller, operations)));
+}
+
+/** DELETE /v2/images/{image_id}: 404 from now on; the bytes follow on their own (contract DEL-1). */
+export async function deleteImage(ctx: Context): Promise<Response> {
+  const { object, caller } = target(ctx);
+  unwrap(await object.delete(caller));
+  return noContent();
+}
+
+function imageReply(image: Image): Response {
+  return json(imageView(image));
+}

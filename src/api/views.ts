@@ -1,0 +1,55 @@
+import type { Image, Member } from "../domain/image.ts";
+import { formatTime } from "../lib/time.ts";
+
+/** An image as clients read it (contract 02 §2.1): base keys, and the custom properties beside them. */
+export function imageView(image: Image): Record<string, unknown> {
+  const self = `/v2/images/${image.id}`;
+  return Object.fromEntries<unknown>([
+    // Custom names never collide with base ones: both parsers of bodies refuse those.
+    ...image.properties,
+    ["id", image.id],
+    ["name", image.name],
+    ["status", image.status],
+    ["visibility", image.visibility],
+    ["owner", image.owner],
+    ["protected", image.isProtected],
+    ["os_hidden", image.isHidden],
+    ["tags", image.tags],
+    ["disk_format", image.diskFormat],
+    ["container_format", image.containerFormat],
+    ["min_disk", image.minDisk],
+    ["min_ram", image.minRam],
+    ["size", image.size],
+    ["virtual_size", image.virtualSize],
+    ["checksum", image.checksum],
+    ["os_hash_algo", image.osHashAlgo],
+    ["os_hash_value", image.osHashValue],
+    ["created_at", formatTime(image.createdAtMs)],
+    ["updated_at", formatTime(image.updatedAtMs)],
+    ["self", self],
+    ["file", `${self}/file`],
+    ["schema", "/v2/schemas/image"],
+  ]);
+}
+
+/** What HEAD tells of an image's data, beside the standard headers (ours; contract HDR-9 names the first). */
+export function hashHeaders(image: Image): Record<string, string> {
+  return {
+    ...(image.size !== null && { "x-openstack-image-size": String(image.size) }),
+    ...(image.checksum !== null && { "x-image-meta-checksum": image.checksum }),
+    ...(image.osHashAlgo !== null && { "x-openstack-image-hash-algo": image.osHashAlgo }),
+    ...(image.osHashValue !== null && { "x-openstack-image-hash-value": image.osHashValue }),
+  };
+}
+
+/** A member as clients read it (contract 04 §4.1): the request says `member`, answers say `member_id`. */
+export function memberView(member: Member): Record<string, unknown> {
+  return {
+    member_id: member.memberId,
+    image_id: member.imageId,
+    status: member.status,
+    created_at: formatTime(member.createdAtMs),
+    updated_at: formatTime(member.updatedAtMs),
+    schema: "/v2/schemas/member",
+  };
+}

@@ -1,0 +1,197 @@
+import type { OpenContext } from "./api/context.ts";
+import { renderIdentityFault } from "./api/identity.ts";
+import { isApiVersion, versionDocument } from "./api/versions.ts";
+import { authenticate } from "./auth/authenticate.ts";
+import { R2BlobStore } from "./blob/r2.ts";
+import { openDatabase } from "./db/database.ts";
+import { isTransient } from "./db/errors.ts";
+import { Fault } from "./domain/fault.ts";
+import type { Identity } from "./domain/identity.ts";
+import { type Config, loadConfig } from "./env.ts";
+import { hasBody } from "./http/body.ts";
+import { addCorsHeaders, answerOptions } from "./http/cors.ts";
+import { renderFault } from "./http/errors.ts";
+import { checkRequestIdLength, requestIdOf } from "./http/request-id.ts";
+import { log } from "./lib/log.ts";
+import { matchIdentityRoute, matchImageRoute } from "./router.ts";
+import type { Route } from "./routes.ts";
+
+/** What a request turned out to be, gathered on its way for the answer's headers and the log line. */
+class Exchange {
+  readonly url: URL;
+  readonly requestId: string;
+  readonly startedAtMs = Date.now();
+  /** The route's pattern, never the path itself. */
+  route = "";
+  projectId: string | null = null;
+  fault: string | undefined;
+  baseUrl: string;
+
+  constructor(
+    readonly request: Request,
+    readonly env: Env,
+    readonly execution: ExecutionContext,
+  ) {
+    this.url = new URL(request.url);
+    this.baseUrl = this.url.origin;
+    this.requestId = requestIdOf(request, () => crypto.randomUUID());
+  }
+}
+
+/** Answers one request: the way of every request, from its id to its log line. */
+export async function handle(
+  request: Request,
+  env: Env,
+  execution: ExecutionContext,
+): Promise<Response> {
+  const exchange = new Exchange(request, env, execution);
+  let corsOrigins: readonly string[] = [];
+  let response: Response;
+  try {
+    const config = loadConfig(env);
+    corsOrigins = config.corsAllowedOrigins;
+    checkRequestIdLength(request, config.maxRequestIdLength);
+    response = await dispatch(exchange, config);
+  } catch (error) {
+    response = refuse(exchange, error);
+  }
+  // A body that nobody read is let go, so that the connection can be used again.
+  if (request.body !== null && !request.bodyUsed)
+    await request.body.cancel().catch(() => undefined);
+  const reply = request.method === "HEAD" ? new Response(null, response) : response;
+  reply.headers.set("x-openstack-request-id", exchange.requestId);
+  addCorsHeaders(request, reply.headers, corsOrigins);
+  log({
+    request_id: exchange.requestId,
+    method: request.method,
+    route: exchange.route,
+    status: reply.status,
+    ms: Date.now() - exchange.startedAtMs,
+    project_id: exchange.projectId,
+    fault: exchange.fault,
+  });
+  return reply;
+}
+
+/** The first path segment decides: discovery, health, identity, or the Image API in an accepted version. */
+async function dispatch(exchange: Exchange, config: Config): Promise<Response> {
+  const { request, url } = exchange;
+  if (request.method === "OPTIONS") return answerOptions();
+  exchange.baseUrl = config.publicEndpoint ?? url.origin;
+  const path = pathBelowMount(config, url);
+  const [, first = "", ...rest] = path.split("/");
+  if (first === "identity") return serveIdentity(exchange, config, path);
+  if (first === "healthcheck" && rest.length === 0) return serveHealth(exchange);
+  if (isApiVersion(first) && rest.join("/") !== "") {
+    return serveImages(exchange, config, `/v2/${rest.join("/")}`);
+  }
+  exchange.route = "/versions";
+  assertMethod(exchange, ["GET", "HEAD"]);
+  return versionDocument(exchange.baseUrl, first === "versions" || isApiVersion(first) ? 200 : 300);
+}
+
+/** The mount prefix is the path of PUBLIC_ENDPOINT; a proxy in front may have taken it off already. */
+function pathBelowMount({ publicEndpoint }: Config, { pathname }: URL): string {
+  if (publicEndpoint === undefined) return pathname;
+  const prefix = new URL(publicEndpoint).pathname.replace(/\/+$/, "");
+  const isBelow = prefix !== "" && `${pathname}/`.startsWith(`${prefix}/`);
+  return isBelow ? pathname.slice(prefix.length) || "/" : pathname;
+}
+
+async function serveIdentity(exchange: Exchange, config: Config, path: string): Promise<Response> {
+  const match = await matchIdentityRoute(path);
+  if (match === undefined) throw new Fault("not_found");
+  exchange.route = match.pattern;
+  assertMethod(exchange, [...match.methods.keys()]);
+  const { request, url, startedAtMs } = exchange;
+  const route = match.methods.get(request.method);
+  if (route === undefined) throw new Fault("not_found");
+  return route.handle({
+    request,
+    url,
+    params: Object.fromEntries(match.params),
+    baseUrl: exchange.baseUrl,
+    settings: config.auth,
+    nowMs: startedAtMs,
+    newId: () => crypto.randomUUID(),
+  });
+}
+
+/** Healthy means that the database answers (contract VER-12). */
+async function serveHealth(exchange: Exchange): Promise<Response> {
+  exchange.route = "/healthcheck";
+  assertMethod(exchange, ["GET", "HEAD"]);
+  await exchange.env.DB.prepare("SELECT 1").run();
+  return new Response("OK", { headers: { "content-type": "text/plain; charset=UTF-8" } });
+}
+
+/** The Image API. The order of refusals is contract 01 §1.5: token, route, method, body, then the handler. */
+async function serveImages(exchange: Exchange, config: Config, path: string): Promise<Response> {
+  const { request, env, execution, url } = exchange;
+  const identity = await authenticate(request, config.auth);
+  exchange.projectId = identity.projectId;
+  const match = await matchImageRoute(path);
+  if (match === undefined) {
+    if (!COMMON_METHODS.has(request.method)) {
+      throw new Fault("unknown_method", { method: request.method });
+    }
+    throw new Fault("not_found");
+  }
+  exchange.route = match.pattern;
+  assertMethod(exchange, [...match.methods.keys()]);
+  const route = match.methods.get(request.method);
+  if (route === undefined) throw new Fault("not_found");
+  assertMayWrite(route, identity);
+  if (route.body === "none" && hasBody(request)) throw new Fault("body_not_allowed");
+  const context: OpenContext = {
+    request,
+    url,
+    requestId: exchange.requestId,
+    baseUrl: exchange.baseUrl,
+    config,
+    identity,
+    params: match.params,
+    maxBodyBytes: typeof route.body === "object" ? route.body.jsonBytes : 0,
+    db: openDatabase(env.DB),
+    blobs: new R2BlobStore(env.BLOBS),
+    nowMs: exchange.startedAtMs,
+    newId: () => crypto.randomUUID(),
+    imageObject: (imageId) => env.IMAGE_OBJECT.get(env.IMAGE_OBJECT.idFromName(imageId)),
+    waitUntil: (work) => execution.waitUntil(work),
+  };
+  if (route.rule === "authenticated") return route.handle(context);
+  return route.handle({ ...context, rule: route.rule });
+}
+
+const COMMON_METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]);
+
+function assertMethod({ request }: Exchange, allowed: readonly string[]): void {
+  if (allowed.includes(request.method)) return;
+  throw new Fault("method_not_allowed", { method: request.method, allow: allowed.join(", ") });
+}
+
+/** An anonymous caller only reads (contract CTX-5). */
+function assertMayWrite(route: Route, identity: Identity): void {
+  if (!identity.isAnonymous || route.method === "GET" || route.method === "HEAD") return;
+  throw new Fault("forbidden_reason", { reason: "Read-only access: this call needs a token." });
+}
+
+/** The one error boundary: a Fault is the caller's to read, anything else is ours to mend. */
+function refuse(exchange: Exchange, error: unknown): Response {
+  const { request, requestId, url } = exchange;
+  const fault = faultOf(error, requestId);
+  exchange.fault = fault.code;
+  if (!(error instanceof Fault)) {
+    const stack = error instanceof Error ? error.stack : String(error);
+    log({ event: "unexpected_error", request_id: requestId, route: exchange.route, stack });
+  }
+  return /\/identity(\/|$)/.test(url.pathname)
+    ? renderIdentityFault(fault, exchange.baseUrl)
+    : renderFault(fault, request, exchange.baseUrl);
+}
+
+function faultOf(error: unknown, requestId: string): Fault {
+  if (error instanceof Fault) return error;
+  if (isTransient(error)) return new Fault("try_again", {}, error);
+  return new Fault("internal", { requestId }, error);
+}

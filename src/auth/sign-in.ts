@@ -1,0 +1,217 @@
+import { Fault } from "../domain/fault.ts";
+import {
+  type ApplicationCredential,
+  findProject,
+  findUser,
+  type IdentityDocument,
+  type Project,
+  type Reference,
+  type User,
+} from "./identity-document.ts";
+import { matchesSecret } from "./secret-hash.ts";
+import type { AuthSettings } from "./settings.ts";
+import { type Grant, grantedRoles, isUsable, readToken } from "./token.ts";
+
+/** What the caller offers as proof of who they are. */
+export type Credentials =
+  | { readonly method: "password"; readonly user: Reference; readonly password: string }
+  | { readonly method: "token"; readonly token: string }
+  | {
+      readonly method: "application_credential";
+      readonly credential:
+        | { readonly id: string }
+        | { readonly name: string; readonly user: Reference };
+      readonly secret: string;
+    };
+
+/**
+ * What the token shall be good for: `default` is the user's default project or, failing that,
+ * nothing.
+ */
+export type WantedScope =
+  | { readonly kind: "default" }
+  | { readonly kind: "none" }
+  | { readonly kind: "project"; readonly project: Reference };
+
+/** Time and chance. */
+export interface SignInContext {
+  readonly nowMs: number;
+  readonly newId: () => string;
+}
+
+interface Proof {
+  readonly user: User;
+  readonly credential: ApplicationCredential | null;
+  readonly methods: readonly string[];
+  /** The proof is good until then, and so is whatever is granted on it. */
+  readonly expiresAtMs: number;
+  readonly firstAuditId: string | null;
+}
+
+/**
+ * Checks the credentials and decides what they grant. Throws the Fault `unauthorized`; an unknown
+ * user, a disabled one and a wrong password are refused in the same words and after the same work.
+ */
+export async function signIn(
+  credentials: Credentials,
+  scope: WantedScope,
+  settings: AuthSettings,
+  context: SignInContext,
+): Promise<Grant> {
+  const proof = await prove(credentials, settings, context.nowMs);
+  const project = chooseProject(proof, scope, settings.identity);
+  // A token says whole seconds.
+  const issuedAtMs = Math.floor(context.nowMs / 1000) * 1000;
+  const expiresAtMs = Math.min(issuedAtMs + settings.tokenTtlSeconds * 1000, proof.expiresAtMs);
+  const auditId = context.newId();
+  return {
+    user: proof.user,
+    project,
+    roles: project === null ? [] : grantedRoles(proof.user, project, proof.credential),
+    methods: proof.methods,
+    auditIds: proof.firstAuditId === null ? [auditId] : [auditId, proof.firstAuditId],
+    issuedAtMs,
+    expiresAtMs,
+    credential: proof.credential,
+  };
+}
+
+async function prove(
+  credentials: Credentials,
+  settings: AuthSettings,
+  nowMs: number,
+): Promise<Proof> {
+  switch (credentials.method) {
+    case "password":
+      return await provePassword(credentials, settings.identity);
+    case "token":
+      return await proveToken(credentials.token, settings, nowMs);
+    case "application_credential":
+      return await proveCredential(credentials, settings.identity, nowMs);
+  }
+}
+
+async function provePassword(
+  { user: reference, password }: Extract<Credentials, { method: "password" }>,
+  identity: IdentityDocument,
+): Promise<Proof> {
+  const user = findUser(identity, reference);
+  const matches = await matchesSecret(password, user?.password ?? identity.passwordDecoy);
+  if (!matches || user === undefined || !user.isEnabled) throw refusal();
+  return {
+    user,
+    credential: null,
+    methods: ["password"],
+    expiresAtMs: Number.POSITIVE_INFINITY,
+    firstAuditId: null,
+  };
+}
+
+/** A token can be exchanged for one of another scope, but never for one that lives longer. */
+async function proveToken(token: string, settings: AuthSettings, nowMs: number): Promise<Proof> {
+  const grant = await readToken(token, settings, nowMs);
+  if (grant.credential !== null) {
+    throw new Fault("forbidden_reason", {
+      reason: "A token of an application credential cannot be exchanged for another one.",
+    });
+  }
+  return {
+    user: grant.user,
+    credential: null,
+    methods: [...new Set([...grant.methods, "token"])],
+    expiresAtMs: grant.expiresAtMs,
+    firstAuditId: grant.auditIds.at(-1) ?? null,
+  };
+}
+
+async function proveCredential(
+  { credential: wanted, secret }: Extract<Credentials, { method: "application_credential" }>,
+  identity: IdentityDocument,
+  nowMs: number,
+): Promise<Proof> {
+  const credential =
+    "id" in wanted ? identity.applicationCredentials.get(wanted.id) : namedIn(identity, wanted);
+  const matches = await matchesSecret(secret, credential?.secret ?? identity.secretDecoy);
+  const user = credential && identity.users.get(credential.userId);
+  if (!matches || credential === undefined || user === undefined || !user.isEnabled)
+    throw refusal();
+  if (!isUsable(credential, user, nowMs)) throw refusal();
+  return {
+    user,
+    credential,
+    methods: ["application_credential"],
+    expiresAtMs: wholeSeconds(credential.expiresAtMs),
+    firstAuditId: null,
+  };
+}
+
+function namedIn(
+  identity: IdentityDocument,
+  wanted: { readonly name: string; readonly user: Reference },
+): ApplicationCredential | undefined {
+  const user = findUser(identity, wanted.user);
+  const all = [...identity.applicationCredentials.values()];
+  return all.find(({ name, userId }) => name === wanted.name && userId === user?.id);
+}
+
+function wholeSeconds(timeMs: number | null): number {
+  return timeMs === null ? Number.POSITIVE_INFINITY : Math.floor(timeMs / 1000) * 1000;
+}
+
+function chooseProject(
+  proof: Proof,
+  scope: WantedScope,
+  identity: IdentityDocument,
+): Project | null {
+  if (proof.credential !== null)
+    return projectOfCredential(proof, proof.credential, scope, identity);
+  switch (scope.kind) {
+    case "none":
+      return null;
+    case "project": {
+      const project = findProject(identity, scope.project);
+      if (project === undefined || !isOpen(proof, project)) throw noAccess();
+      return project;
+    }
+    case "default": {
+      const { defaultProjectId } = proof.user;
+      const project =
+        defaultProjectId === null ? undefined : identity.projects.get(defaultProjectId);
+      return project !== undefined && isOpen(proof, project) ? project : null;
+    }
+  }
+}
+
+/**
+ * An application credential names its project itself, and Keystone refuses to be told another time.
+ */
+function projectOfCredential(
+  proof: Proof,
+  credential: ApplicationCredential,
+  scope: WantedScope,
+  identity: IdentityDocument,
+): Project {
+  if (scope.kind !== "default") {
+    throw new Fault("unauthorized", { reason: "Application credentials cannot request a scope." });
+  }
+  const project = identity.projects.get(credential.projectId);
+  if (project === undefined || !isOpen(proof, project)) throw refusal();
+  return project;
+}
+
+function isOpen(proof: Proof, project: Project): boolean {
+  return grantedRoles(proof.user, project, proof.credential).length > 0;
+}
+
+function refusal(): Fault {
+  return new Fault("unauthorized", {
+    reason: "The request you have made requires authentication.",
+  });
+}
+
+/** The same words whether the project is unknown, disabled or somebody else's. */
+function noAccess(): Fault {
+  return new Fault("unauthorized", {
+    reason: "You have no role on the project that was asked for.",
+  });
+}

@@ -1,0 +1,93 @@
+import { Fault } from "../domain/fault.ts";
+import { type ByteReader, openByteReader } from "../lib/streams.ts";
+import type { ImageDigest } from "./digest.ts";
+
+// A read takes what has arrived and no more, so a large view does not hold slow clients up. About
+// this much is the most that arrives at once; smaller views cost more calls for the same bytes.
+const CHUNK_BYTES = 512 * 1024;
+
+/** What bytes coming in are held against. */
+export interface IntakeLimits {
+  /** Announced length; undefined: unknown. */
+  readonly declaredBytes: number | undefined;
+  /** The longest image allowed. */
+  readonly maxBytes: number;
+  /** The longest body that can be cut into parts. */
+  readonly maxTotalBytes: number;
+}
+
+/** Reads a body until told to stop; counts, checks, hashes and reports its bytes as they pass. */
+export class Intake {
+  /** Whether the body was read to its end, and with it the announced length reached. */
+  isEnded = false;
+  /** Bytes so far. */
+  received = 0;
+
+  private readonly reader: ByteReader;
+
+  constructor(
+    source: ReadableStream<Uint8Array>,
+    private readonly limits: IntakeLimits,
+    private readonly digest: ImageDigest,
+    private readonly onProgress: (bytesSoFar: number) => Promise<void> | void,
+    private readonly stopped: AbortSignal,
+  ) {
+    this.reader = openByteReader(source);
+    stopped.addEventListener("abort", () => void this.reader.cancel(stopped.reason));
+  }
+
+  /**
+   * Reads until the buffer is full or the body ends, from the place `filled` on; gives the buffer's
+   * filled part. The buffer itself may have been moved: go on with the result's.
+   */
+  async fill(buffer: ArrayBufferLike, filled: number): Promise<Uint8Array> {
+    let current = buffer;
+    let length = filled;
+    while (length < current.byteLength && !this.isEnded) {
+      const chunk = await this.read(current, length, current.byteLength - length);
+      current = chunk.buffer;
+      length += chunk.length;
+    }
+    return new Uint8Array(current, 0, length);
+  }
+
+  /** Reads some bytes into the buffer; gives the filled view, empty at the body's end. */
+  async read(buffer: ArrayBufferLike, offset: number, maxBytes: number): Promise<Uint8Array> {
+    const view = new Uint8Array(buffer, offset, Math.min(maxBytes, CHUNK_BYTES));
+    const chunk = await this.reader.read(view).catch(brokenOff);
+    this.stopped.throwIfAborted();
+    if (chunk.length === 0) {
+      this.assertComplete();
+      this.isEnded = true;
+    } else {
+      this.received += chunk.length;
+      this.assertWithinLimits();
+      await this.digest.update(chunk);
+      await this.onProgress(this.received);
+    }
+    return chunk;
+  }
+
+  /** Names the limit that is reached first, of two alike the image's (STO-5, SIZ-2). */
+  private assertWithinLimits(): void {
+    const { declaredBytes = Number.POSITIVE_INFINITY, maxBytes, maxTotalBytes } = this.limits;
+    const allowed = Math.min(declaredBytes, maxBytes, maxTotalBytes);
+    if (this.received <= allowed) return;
+    if (allowed === maxBytes) throw new Fault("image_too_large", { maximum: maxBytes });
+    if (allowed === declaredBytes) throw new Fault("size_exceeded", { declared: declaredBytes });
+    throw new Fault("size_unannounced", { maximum: maxTotalBytes });
+  }
+
+  /** SIZ-3. */
+  private assertComplete(): void {
+    const { declaredBytes: declared } = this.limits;
+    if (declared !== undefined && this.received !== declared) {
+      throw new Fault("size_mismatch", { declared, received: this.received });
+    }
+  }
+}
+
+// A source of our own, such as an import, may know better why it stopped.
+function brokenOff(cause: unknown): never {
+  throw cause instanceof Fault ? cause : new Fault("body_broken_off", {}, cause);
+}

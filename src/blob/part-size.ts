@@ -1,0 +1,45 @@
+const MiB = 1024 ** 2;
+
+/** Memory that one upload's buffers may take in all. */
+export const BUFFER_BUDGET_BYTES = 32 * MiB;
+
+/** R2's limit. */
+const MAX_PARTS = 10_000;
+// Where a known length is cut, some room is left below R2's limit.
+const TARGET_PARTS = 9_000;
+const SMALLEST_BYTES = 8 * MiB;
+const LARGEST_BUFFERED_BYTES = 16 * MiB;
+
+/** How an upload is cut into parts. */
+export interface PartPlan {
+  /** Every part but the last, which may be shorter (R2's rule). */
+  readonly partBytes: number;
+  /**
+   * Parts held in memory at once, the one that fills included. 0: parts are streamed, one at a
+   * time, which takes a known length.
+   */
+  readonly buffers: number;
+  /** The longest body that R2 takes in parts of this size. */
+  readonly maxTotalBytes: number;
+}
+
+/**
+ * Chooses the part size from the announced length (undefined: unknown). A part in memory can be
+ * sent again when R2 fails for a moment; one that is too large for that is streamed and gets one
+ * try.
+ */
+export function planParts(lengthBytes: number | undefined): PartPlan {
+  const partBytes = choosePartBytes(lengthBytes);
+  const isBuffered = partBytes <= LARGEST_BUFFERED_BYTES;
+  return {
+    partBytes,
+    buffers: isBuffered ? Math.floor(BUFFER_BUDGET_BYTES / partBytes) : 0,
+    maxTotalBytes: partBytes * MAX_PARTS,
+  };
+}
+
+function choosePartBytes(lengthBytes: number | undefined): number {
+  // As large as can be held, since the body may turn out to be long.
+  if (lengthBytes === undefined) return LARGEST_BUFFERED_BYTES;
+  return Math.max(SMALLEST_BYTES, Math.ceil(lengthBytes / TARGET_PARTS / MiB) * MiB);
+}

@@ -1,0 +1,104 @@
+import { Fault } from "../domain/fault.ts";
+import { isTransient, isUploadGone } from "./r2-errors.ts";
+import type { BlobStore, ByteRange, PartReceipt, PartStream, StoredBlob } from "./store.ts";
+
+/** Waits; passed in, so that tests do not. */
+export type Delay = (ms: number) => Promise<void>;
+
+const BACK_OFF_MS = [100, 400, 1600] as const;
+
+/** A BlobStore on one R2 bucket. */
+export class R2BlobStore implements BlobStore {
+  constructor(
+    private readonly bucket: R2Bucket,
+    private readonly delay: Delay = (ms) => scheduler.wait(ms),
+  ) {}
+
+  async read(key: string, range?: ByteRange): Promise<StoredBlob | undefined> {
+    const { offset, length } = range ?? {};
+    const options =
+      offset === undefined || length === undefined ? {} : { range: { offset, length } };
+    const object = await this.retried(() => this.bucket.get(key, options));
+    return object === null ? undefined : { size: object.size, body: object.body };
+  }
+
+  async put(key: string, bytes: Uint8Array): Promise<void> {
+    await this.retried(() => this.bucket.put(key, bytes));
+  }
+
+  async beginMultipart(key: string): Promise<string> {
+    const upload = await this.retried(() => this.bucket.createMultipartUpload(key));
+    return upload.uploadId;
+  }
+
+  async putPart(
+    key: string,
+    uploadId: string,
+    partNumber: number,
+    bytes: Uint8Array | PartStream,
+  ): Promise<PartReceipt> {
+    const upload = this.bucket.resumeMultipartUpload(key, uploadId);
+    // A stream is spent by the first try.
+    const { etag } =
+      bytes instanceof Uint8Array
+        ? await this.retried(() => upload.uploadPart(partNumber, bytes))
+        : await this.once(() => upload.uploadPart(partNumber, bytes.stream));
+    return { partNumber, etag };
+  }
+
+  async completeMultipart(
+    key: string,
+    uploadId: string,
+    parts: readonly PartReceipt[],
+  ): Promise<void> {
+    const upload = this.bucket.resumeMultipartUpload(key, uploadId);
+    await this.retried(async () => {
+      try {
+        await upload.complete([...parts]);
+      } catch (error) {
+        // The answer to an earlier try may have been lost. A key has one upload only, so an object
+        // there is the one that was to be made.
+        if (!isUploadGone(error) || (await this.bucket.head(key)) === null) throw error;
+      }
+    });
+  }
+
+  async abortMultipart(key: string, uploadId: string): Promise<void> {
+    const upload = this.bucket.resumeMultipartUpload(key, uploadId);
+    await this.retried(async () => {
+      try {
+        await upload.abort();
+      } catch (error) {
+        if (!isUploadGone(error)) throw error;
+      }
+    });
+  }
+
+  async remove(key: string): Promise<void> {
+    await this.retried(() => this.bucket.delete(key));
+  }
+
+  private async retried<T>(call: () => Promise<T>): Promise<T> {
+    for (const ms of BACK_OFF_MS) {
+      try {
+        return await call();
+      } catch (error) {
+        if (!isTransient(error)) throw unavailable(error);
+      }
+      await this.delay(ms);
+    }
+    return this.once(call);
+  }
+
+  private async once<T>(call: () => Promise<T>): Promise<T> {
+    try {
+      return await call();
+    } catch (error) {
+      throw unavailable(error);
+    }
+  }
+}
+
+function unavailable(cause: unknown): Fault {
+  return new Fault("store_unavailable", {}, cause);
+}

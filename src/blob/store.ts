@@ -1,0 +1,59 @@
+/**
+ * A place that keeps bytes under keys.
+ *
+ * An upload of several parts is spread over two places: the image's Durable Object begins it,
+ * remembers its id, and completes or aborts it; the Worker that holds the client's connection
+ * writes the parts. So every step takes the upload's id, and nothing of it lives in a handle.
+ *
+ * Bytes of a `put` are visible when it returns, bytes of parts only after `completeMultipart`.
+ * Whatever goes wrong within the store reaches the caller as the Fault `store_unavailable`.
+ */
+export interface BlobStore {
+  /** The object's bytes, or a range of one byte or more; undefined when there is no object. */
+  read(key: string, range?: ByteRange): Promise<StoredBlob | undefined>;
+  /** Stores a whole object. */
+  put(key: string, bytes: Uint8Array): Promise<void>;
+  /** Gives the id of a new upload. */
+  beginMultipart(key: string): Promise<string>;
+  /**
+   * Stores one part, counted from 1. All parts but the last have the same length, 5 MiB or more.
+   * The bytes must not be changed before the promise settles.
+   */
+  putPart(
+    key: string,
+    uploadId: string,
+    partNumber: number,
+    bytes: Uint8Array | PartStream,
+  ): Promise<PartReceipt>;
+  /** Makes an object of the parts. Completing what was completed before is success. */
+  completeMultipart(key: string, uploadId: string, parts: readonly PartReceipt[]): Promise<void>;
+  /** Drops an upload's parts. One that is gone already is success; a completed object stays. */
+  abortMultipart(key: string, uploadId: string): Promise<void>;
+  /** Deletes an object. An absent one is success. */
+  remove(key: string): Promise<void>;
+}
+
+/** `length` bytes from `offset` on. */
+export interface ByteRange {
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** An object that is being read; whoever takes it reads the body to its end or cancels it. */
+export interface StoredBlob {
+  /** Bytes of the whole object, whatever range was asked for. */
+  readonly size: number;
+  readonly body: ReadableStream<Uint8Array>;
+}
+
+/** A part too large to be held: the readable side of a FixedLengthStream of that length. */
+export interface PartStream {
+  readonly stream: ReadableStream<Uint8Array>;
+  readonly length: number;
+}
+
+/** What the store wants back, per part, when the upload is completed. */
+export interface PartReceipt {
+  readonly partNumber: number;
+  readonly etag: string;
+}

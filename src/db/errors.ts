@@ -1,0 +1,17 @@
+/*
+ * D1 and Durable Objects say in words, or by a flag, that an error will pass. A write is not repeated here:
+ * the caller gets 503, and the revision keeps its second try from being made twice.
+ */
+
+const PASSING =
+  /network connection lost|overloaded|storage operation exceeded timeout|internal error|object to be reset|code was updated|cannot resolve D1 DB/i;
+
+/** Whether an error of a binding is of the kind that a second try, a moment later, may not meet. */
+export function isTransient(error: unknown): boolean {
+  for (let at: unknown = error; at instanceof Error; at = at.cause) {
+    if ("retryable" in at && at.retryable === true) return true;
+    if ("overloaded" in at && at.overloaded === true) return true;
+    if (PASSING.test(at.message)) return true;
+  }
+  return false;
+}

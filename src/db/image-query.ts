@@ -1,0 +1,79 @@
+import { and, eq, getTableColumns, sql } from "drizzle-orm";
+import { Fault } from "../domain/fault.ts";
+import type { Image } from "../domain/image.ts";
+import type { ImageListQuery } from "../domain/image-list.ts";
+import { isVisible, type Viewer } from "../domain/visibility.ts";
+import type { Database } from "./database.ts";
+import { findCandidates } from "./image-candidates.ts";
+import { isShownTo, passes } from "./image-filters.ts";
+import { asTimeOrder, isBehind, orderBy, orderOfImages, orderOfTime } from "./image-order.ts";
+import { type ImageRow, imageFromRow, selectImage } from "./images.ts";
+import { images } from "./schema.ts";
+
+/**
+ * One page of the images a viewer may list, in one round trip; one that is shorter than the limit is the last
+ * (contract PAG-4). Throws `invalid_marker` for a marker that the viewer could not be shown, be it there or not
+ * (contract PAG-8, PAG-9).
+ */
+export async function listImages(
+  db: Database,
+  query: ImageListQuery,
+  viewer: Viewer,
+): Promise<readonly Image[]> {
+  const page = selectPage(db, query, viewer);
+  const rows = await readPage(db, page, query.marker, viewer);
+  return rows.map(imageFromRow);
+}
+
+type PageSelect = NonNullable<ReturnType<typeof selectPage>>;
+
+async function readPage(
+  db: Database,
+  page: PageSelect | undefined,
+  marker: string | undefined,
+  viewer: Viewer,
+): Promise<ImageRow[]> {
+  if (marker === undefined) return page === undefined ? [] : await page;
+  const selectMarker = selectImage(db, marker, viewer.projectId);
+  const [[markerRow], rows] =
+    page === undefined ? [await selectMarker, []] : await db.batch([selectMarker, page]);
+  if (
+    markerRow === undefined ||
+    !isVisible(viewer, imageFromRow(markerRow), markerRow.membership ?? undefined)
+  ) {
+    throw new Fault("invalid_marker");
+  }
+  return rows;
+}
+
+/** The statement for one page; undefined where the page is empty whatever the table holds. */
+export function selectPage(db: Database, query: ImageListQuery, viewer: Viewer) {
+  if (query.matchesNothing || query.limit === 0) return undefined;
+  const candidates = findCandidates(query, viewer);
+  if (candidates === undefined) return undefined;
+  const time = asTimeOrder(query.sort);
+  const order =
+    time === undefined
+      ? orderOfImages(query.sort)
+      : orderOfTime(time, sql`candidate.created_at`, sql`candidate.id`);
+  return (
+    db
+      .select(getTableColumns(images))
+      .from(sql`(${candidates.select}) AS candidate`)
+      // CROSS JOIN, because SQLite never turns it round: candidates come in order, and the page can stop early.
+      .crossJoin(images)
+      .where(
+        and(
+          eq(images.id, sql`candidate.id`),
+          candidates.needCheck ? isShownTo(viewer, query) : undefined,
+          passes(candidates.filters),
+          // In time order the arms themselves start behind the marker.
+          time === undefined && query.marker !== undefined
+            ? isBehind(order, query.marker)
+            : undefined,
+        ),
+      )
+      .orderBy(...orderBy(order))
+      .limit(query.limit)
+  );
+}

@@ -1,0 +1,164 @@
+import { and, eq, getTableColumns, type SQL, sql } from "drizzle-orm";
+import { Fault } from "../domain/fault.ts";
+import type { Image, MemberStatus, Membership, Visibility } from "../domain/image.ts";
+import type { Status } from "../domain/status.ts";
+import type { Database } from "./database.ts";
+import { images } from "./schema.ts";
+
+/** A row of `images` as Drizzle returns it. */
+export type ImageRow = typeof images.$inferSelect;
+
+/** An image with what its row says of the reading project's membership. */
+export interface FoundImage {
+  readonly image: Image;
+  readonly membership: Membership;
+}
+
+/** The columns of a complete image and the membership of one project: at the most two rows read. */
+export function imageWithMembership(projectId: string | null) {
+  return {
+    ...getTableColumns(images),
+    membership: membershipOf(projectId).as("membership"),
+  };
+}
+
+function membershipOf(projectId: string | null): SQL<MemberStatus | null> {
+  // Names in full: Drizzle leaves a column's table out when a query has one table, but this has two.
+  return sql<MemberStatus | null>`(
+    SELECT m.status FROM image_members AS m
+    WHERE m.image_id = images.id AND m.member_id = ${projectId} AND m.deleted_at IS NULL)`;
+}
+
+/** The query for one image by id, tombstones included; hand its row to `foundImage`. */
+export function selectImage(db: Database, imageId: string, projectId: string | null) {
+  return db.select(imageWithMembership(projectId)).from(images).where(eq(images.id, imageId));
+}
+
+/** One image by id, deleted ones left out. Throws `image_not_found`; whether the caller may see it is policy. */
+export async function findImage(
+  db: Database,
+  imageId: string,
+  projectId: string | null,
+): Promise<FoundImage> {
+  const [row] = await selectImage(db, imageId, projectId);
+  return foundImage(row, imageId);
+}
+
+/** Turns a row of `selectImage` into an image. Throws `image_not_found` for a missing row or a tombstone. */
+export function foundImage(
+  row: (ImageRow & { membership: MemberStatus | null }) | undefined,
+  imageId: string,
+): FoundImage {
+  if (row === undefined || row.status === "deleted")
+    throw new Fault("image_not_found", { imageId });
+  return { image: imageFromRow(row), membership: row.membership ?? undefined };
+}
+
+/** Stores a new image in one statement. Throws `image_exists` when the id was ever taken (contract CRE-12). */
+export async function insertImage(db: Database, image: Image): Promise<void> {
+  const inserted = await db
+    .insert(images)
+    .values(rowFromImage(image))
+    .onConflictDoNothing()
+    .returning({ id: images.id });
+  if (inserted.length === 0) throw new Fault("image_exists", { imageId: image.id });
+}
+
+/**
+ * Writes a changed image over the revision it was decided on, in one statement.
+ * Throws `image_changed` when that revision no longer stands; then nothing was written.
+ */
+export async function updateImage(db: Database, before: Image, after: Image): Promise<void> {
+  const { id: _, createdAt: __, ...columns } = rowFromImage(after);
+  await writeRevision(db, before, columns);
+}
+
+/** Blanks a deleted image to a tombstone: its id, owner and times stay, so that the id is taken for ever. */
+export async function buryImage(db: Database, before: Image, nowMs: number): Promise<void> {
+  await writeRevision(db, before, {
+    revision: before.revision + 1,
+    status: "deleted",
+    name: null,
+    diskFormat: null,
+    containerFormat: null,
+    size: null,
+    virtualSize: null,
+    checksum: null,
+    osHashAlgo: null,
+    osHashValue: null,
+    updatedAt: nowMs,
+    deletedAt: nowMs,
+    properties: {},
+    tags: [],
+    locations: [],
+  });
+}
+
+async function writeRevision(
+  db: Database,
+  before: Image,
+  columns: Partial<ImageRow>,
+): Promise<void> {
+  const written = await db
+    .update(images)
+    .set(columns)
+    .where(and(eq(images.id, before.id), eq(images.revision, before.revision)))
+    .returning({ revision: images.revision });
+  if (written.length === 0) throw new Fault("image_changed", { imageId: before.id });
+}
+
+/** An image from its row. */
+export function imageFromRow(row: ImageRow): Image {
+  return {
+    id: row.id,
+    revision: row.revision,
+    status: row.status as Status,
+    visibility: row.visibility as Visibility,
+    owner: row.owner,
+    name: row.name,
+    diskFormat: row.diskFormat,
+    containerFormat: row.containerFormat,
+    minDisk: row.minDisk,
+    minRam: row.minRam,
+    isProtected: row.protected,
+    isHidden: row.hidden,
+    size: row.size,
+    virtualSize: row.virtualSize,
+    checksum: row.checksum,
+    osHashAlgo: row.osHashAlgo,
+    osHashValue: row.osHashValue,
+    createdAtMs: row.createdAt,
+    updatedAtMs: row.updatedAt,
+    properties: new Map(Object.entries(row.properties)),
+    tags: row.tags,
+    locations: row.locations,
+  };
+}
+
+function rowFromImage(image: Image): ImageRow {
+  return {
+    id: image.id,
+    revision: image.revision,
+    status: image.status,
+    visibility: image.visibility,
+    owner: image.owner,
+    name: image.name,
+    diskFormat: image.diskFormat,
+    containerFormat: image.containerFormat,
+    minDisk: image.minDisk,
+    minRam: image.minRam,
+    protected: image.isProtected,
+    hidden: image.isHidden,
+    size: image.size,
+    virtualSize: image.virtualSize,
+    checksum: image.checksum,
+    osHashAlgo: image.osHashAlgo,
+    osHashValue: image.osHashValue,
+    createdAt: image.createdAtMs,
+    updatedAt: image.updatedAtMs,
+    deletedAt: null,
+    properties: Object.fromEntries(image.properties),
+    tags: [...image.tags],
+    locations: [...image.locations],
+  };
+}

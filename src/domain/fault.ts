@@ -1,0 +1,152 @@
+/**
+ * Every error a caller may see: a stable code, its HTTP status and its text, in which `{name}` is filled
+ * from the fault's detail. Anything thrown that is not a Fault is a bug and becomes a 500.
+ */
+export const FAULTS = {
+  bad_request: { status: 400, text: "{reason}" },
+  body_not_allowed: { status: 400, text: "This call takes no request body." },
+  body_required: { status: 400, text: "A JSON request body is required." },
+  body_malformed: { status: 400, text: "The request body is not valid JSON: {reason}" },
+  body_too_large: { status: 413, text: "The request body is larger than {maxBytes} bytes." },
+  invalid_value: { status: 400, text: "Invalid value for {name}: {reason}" },
+  invalid_parameter: { status: 400, text: "Invalid query parameter {name}: {reason}" },
+  invalid_marker: {
+    status: 400,
+    text: "The marker names no image that this list could start after.",
+  },
+  invalid_encoding: { status: 400, text: "The {part} of the address is not valid UTF-8." },
+  unsupported_characters: {
+    status: 400,
+    text: "{name} has a character beyond U+FFFF, which image records cannot hold.",
+  },
+  formats_missing: {
+    status: 400,
+    text: "Set {missing} on image {imageId} before you upload data to it.",
+  },
+  size_exceeded: {
+    status: 400,
+    text: "The data exceeds the {declared} bytes that were announced; nothing was stored.",
+  },
+  size_mismatch: {
+    status: 400,
+    text: "The data has {received} bytes: a mismatch with the {declared} that were announced; nothing was stored.",
+  },
+  size_unannounced: {
+    status: 413,
+    text: "Data of unannounced size may have {maximum} bytes at the most. Announce the size with the header x-openstack-image-size.",
+  },
+  body_broken_off: {
+    status: 400,
+    text: "The request body broke off before its end; nothing was stored.",
+  },
+  multiple_ranges: { status: 400, text: "Only one range a request is supported." },
+  unauthorized: { status: 401, text: "{reason}" },
+  forbidden: { status: 403, text: "You are not authorized to complete {rule} action." },
+  forbidden_reason: { status: 403, text: "{reason}" },
+  property_read_only: { status: 403, text: "Property '{name}' is read-only." },
+  property_reserved: { status: 403, text: "Property '{name}' is reserved." },
+  property_not_removable: { status: 403, text: "Property '{name}' may not be removed." },
+  property_fixed: {
+    status: 403,
+    text: "Property '{name}' cannot be changed while the image is in status {status}.",
+  },
+  image_protected: { status: 403, text: "Image {imageId} is protected and cannot be deleted." },
+  image_deactivated: {
+    status: 403,
+    text: "The requested image has been deactivated. Image data download is forbidden.",
+  },
+  not_shared: { status: 403, text: "Only shared images have members." },
+  wrong_status: {
+    status: 403,
+    text: "Cannot {action} image {imageId}: it is in status {status}.",
+  },
+  not_found: { status: 404, text: "The resource could not be found." },
+  identity_not_found: { status: 404, text: "Could not find {what}." },
+  image_not_found: { status: 404, text: "No image found with ID {imageId}" },
+  member_not_found: {
+    status: 404,
+    text: "{memberId} not found in the member list of the image {imageId}.",
+  },
+  tag_not_found: { status: 404, text: "Image {imageId} does not have the tag {tag}." },
+  data_not_found: { status: 404, text: "The data of image {imageId} is no longer in its store." },
+  method_not_allowed: {
+    status: 405,
+    text: "The method {method} is not allowed for this resource.",
+  },
+  image_exists: { status: 409, text: "Image ID {imageId} already exists!" },
+  image_not_queued: {
+    status: 409,
+    text: "Image {imageId} is in status {status}; data can be uploaded only while it is queued.",
+  },
+  upload_superseded: {
+    status: 409,
+    text: "This upload to image {imageId} was given up because no data came for too long. Upload again.",
+  },
+  property_exists: { status: 409, text: "Property {name} already present." },
+  property_missing: { status: 409, text: "Property {name} does not exist." },
+  member_exists: {
+    status: 409,
+    text: "The target member {memberId} is already associated with image {imageId}.",
+  },
+  image_changed: { status: 409, text: "Image {imageId} was changed at the same time. Try again." },
+  image_gone: {
+    status: 410,
+    text: "Image {imageId} was deleted while its data was uploaded; the data was dropped.",
+  },
+  precondition_failed: {
+    status: 412,
+    text: "The image does not match the request's precondition.",
+  },
+  quota_exceeded: { status: 413, text: "Attempted: {attempted} {what}, maximum: {maximum}." },
+  image_too_large: {
+    status: 413,
+    text: "The image is larger than the {maximum} bytes an image may have.",
+  },
+  unsupported_media_type: {
+    status: 415,
+    text: "Unsupported Content-Type '{given}'. Send {accepted}.",
+  },
+  range_not_satisfiable: { status: 416, text: "The requested range is not satisfiable." },
+  request_id_too_long: {
+    status: 431,
+    text: "The X-Openstack-Request-ID header is longer than {maximum} characters.",
+  },
+  internal: {
+    status: 500,
+    text: "The server has failed to perform this operation. Request id: {requestId}",
+  },
+  unknown_method: { status: 501, text: "The method {method} is not known." },
+  misconfigured: { status: 503, text: "{reason}" },
+  store_unavailable: {
+    status: 503,
+    text: "The image store did not take or give the data. Try again.",
+  },
+  try_again: { status: 503, text: "The service could not do this just now. Try again." },
+} as const satisfies Record<string, { status: number; text: string }>;
+
+export type FaultCode = keyof typeof FAULTS;
+
+/** What fills a fault's text. Values come back to the caller, so they hold nothing secret. */
+export type FaultDetail = Readonly<Record<string, string | number>>;
+
+/** An error the caller may see; `http/errors.ts` turns it into a response. */
+export class Fault extends Error {
+  readonly status: number;
+
+  constructor(
+    readonly code: FaultCode,
+    readonly detail: FaultDetail = {},
+    cause?: unknown,
+  ) {
+    super(code, cause === undefined ? undefined : { cause });
+    this.name = "Fault";
+    this.status = FAULTS[code].status;
+  }
+
+  /** The sentence for the caller. */
+  get text(): string {
+    return FAULTS[this.code].text.replace(/\{(\w+)\}/g, (_, name: string) =>
+      String(this.detail[name] ?? name),
+    );
+  }
+}

@@ -1,0 +1,64 @@
+import type { Status } from "./status.ts";
+
+export const VISIBILITIES = ["community", "public", "private", "shared"] as const;
+export type Visibility = (typeof VISIBILITIES)[number];
+
+/** One stored copy of an image's bytes. */
+export interface Location {
+  /** The store's id. */
+  readonly store: string;
+  /** The key within that store. */
+  readonly key: string;
+}
+
+/**
+ * An image record. Properties are a Map because their names are the caller's: `__proto__` is a name like
+ * any other. A property is null only where the operator's schema allows it (contract REP-19).
+ */
+export interface Image {
+  readonly id: string;
+  /** Grows by one with each change. */
+  readonly revision: number;
+  readonly status: Status;
+  readonly visibility: Visibility;
+  readonly owner: string | null;
+  readonly name: string | null;
+  readonly diskFormat: string | null;
+  readonly containerFormat: string | null;
+  /** Gigabytes. */
+  readonly minDisk: number;
+  /** Megabytes. */
+  readonly minRam: number;
+  readonly isProtected: boolean;
+  readonly isHidden: boolean;
+  /** Bytes; null until there is data. */
+  readonly size: number | null;
+  /** Bytes of the disk within; null where it is unknown. */
+  readonly virtualSize: number | null;
+  /** MD5 in hex. */
+  readonly checksum: string | null;
+  readonly osHashAlgo: string | null;
+  /** Hex digest by osHashAlgo. */
+  readonly osHashValue: string | null;
+  readonly createdAtMs: number;
+  readonly updatedAtMs: number;
+  readonly properties: ReadonlyMap<string, string | null>;
+  /** Distinct, in the order they were given. */
+  readonly tags: readonly string[];
+  readonly locations: readonly Location[];
+}
+
+/** What a row says of the caller's own membership: undefined when its project is no member. */
+export type Membership = MemberStatus | undefined;
+
+export const MEMBER_STATUSES = ["pending", "accepted", "rejected"] as const;
+export type MemberStatus = (typeof MEMBER_STATUSES)[number];
+
+/** A project with which an image is shared. */
+export interface Member {
+  readonly imageId: string;
+  readonly memberId: string;
+  readonly status: MemberStatus;
+  readonly createdAtMs: number;
+  readonly updatedAtMs: number;
+}

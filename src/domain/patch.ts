@@ -1,0 +1,117 @@
+import { Fault } from "./fault.ts";
+import type { Image } from "./image.ts";
+import type { Limits } from "./limits.ts";
+import { assertPropertyQuota } from "./properties.ts";
+import { type Setter, setterOf, textOrNull } from "./settable.ts";
+import { formatsAreOpen } from "./status.ts";
+import { assertFits, assertStorable } from "./storable.ts";
+import { assertTagQuota } from "./tags.ts";
+
+/*
+ * The image patch language (contract 02 §2.6): add, replace and remove, one level deep. patch-parse.ts reads
+ * it; here it is applied, all or nothing.
+ */
+
+/** One checked operation; plain data, since it crosses to the image's object. */
+export type PatchOperation =
+  | {
+      readonly op: "add";
+      readonly property: string;
+      readonly value: unknown;
+      /** v2.0 does not let add overwrite (contract PRO-9, PRO-11). */
+      readonly mustBeNew: boolean;
+    }
+  | { readonly op: "replace"; readonly property: string; readonly value: unknown }
+  | { readonly op: "remove"; readonly property: string }
+  /** Any operation on locations, whose form is checked and which is then refused (contract LOP-1). */
+  | { readonly op: "change_locations" };
+
+/** What applying a patch needs to know beyond the image; visible and modify_image are checked already. */
+export interface PatchOptions {
+  readonly limits: Limits;
+  readonly isAdmin: boolean;
+  /** Throws a Fault unless the caller may have the image as it would then be (contract POL-6, POL-7). */
+  readonly authorize: (rule: "publicize_image" | "communitize_image", changed: Image) => void;
+  readonly nowMs: number;
+}
+
+type ValueOperation = Exclude<PatchOperation, { op: "change_locations" }>;
+
+/**
+ * The image with the whole patch applied; when any operation fails, nothing has changed. An empty patch is no
+ * change at all (contract PAT-6, TIM-3).
+ */
+export function applyPatch(
+  image: Image,
+  operations: readonly PatchOperation[],
+  options: PatchOptions,
+): Image {
+  if (operations.length === 0) return image;
+  // One copy that all operations work on: a copy for each would cost their number squared.
+  const properties = new Map(image.properties);
+  let changed: Image = { ...image, properties };
+  for (const operation of operations) {
+    if (operation.op === "change_locations") throw locationsAreClosed();
+    const set = setterOf(operation.property);
+    if (set === undefined) changeProperty(properties, operation);
+    else changed = changeBase(changed, operation, set, options);
+  }
+
+  // A full image may still lose or replace properties (contract PRO-14).
+  const hasNewName = [...properties.keys()].some((name) => !image.properties.has(name));
+  if (hasNewName) assertPropertyQuota(properties, options.limits);
+  assertFits(changed);
+  assertStorable(changed);
+  return { ...changed, revision: image.revision + 1, updatedAtMs: options.nowMs };
+}
+
+/** Changes a custom property in place (contract PRO-9, PRO-10). */
+function changeProperty(properties: Map<string, string | null>, operation: ValueOperation): void {
+  const name = operation.property;
+  const exists = properties.has(name);
+  if (operation.op === "add") {
+    if (exists && operation.mustBeNew) throw new Fault("property_exists", { name });
+    properties.set(name, textOrNull(operation.value));
+    return;
+  }
+  if (!exists) throw new Fault("property_missing", { name });
+  if (operation.op === "remove") properties.delete(name);
+  else properties.set(name, textOrNull(operation.value));
+}
+
+/** Changes a base property, which always exists (contract PRO-4 … PRO-8, PRO-11). */
+function changeBase(
+  image: Image,
+  operation: ValueOperation,
+  set: Setter,
+  options: PatchOptions,
+): Image {
+  const name = operation.property;
+  if (operation.op === "remove") throw new Fault("property_not_removable", { name });
+  const changed: Image = { ...image, ...set(operation.value) };
+  authorizeChange(name, changed, options);
+  if (operation.op === "add" && operation.mustBeNew) throw new Fault("property_exists", { name });
+  if ((name === "disk_format" || name === "container_format") && !formatsAreOpen(image.status)) {
+    throw new Fault("property_fixed", { name, status: image.status });
+  }
+  if (name === "tags") assertTagQuota(changed.tags, options.limits);
+  return changed;
+}
+
+/** Judges the changes that modify_image alone does not allow; an unchanged value is judged too (PRO-6, PRO-16). */
+function authorizeChange(name: string, changed: Image, options: PatchOptions): void {
+  if (name === "owner" && !options.isAdmin) {
+    throw new Fault("forbidden_reason", {
+      reason: "Only an administrator may change an image's owner.",
+    });
+  }
+  if (name !== "visibility") return;
+  if (changed.visibility === "public") options.authorize("publicize_image", changed);
+  if (changed.visibility === "community") options.authorize("communitize_image", changed);
+}
+
+function locationsAreClosed(): Fault {
+  return new Fault("forbidden_reason", {
+    reason: "This service does not let locations be changed.",
+  });
+}

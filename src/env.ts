@@ -1,0 +1,158 @@
+import { type AuthSettings, parseAuthSettings } from "./auth/authenticate.ts";
+import type { HashAlgorithm } from "./blob/digest.ts";
+import { Fault } from "./domain/fault.ts";
+import { buildImageSchema, type ImageSchema } from "./domain/image-schema.ts";
+import type { Limits } from "./domain/limits.ts";
+import { Policy } from "./policy/enforce.ts";
+
+/** Every setting of a deployment, checked. README.md › Configuration is the table for operators. */
+export interface Config {
+  /** Scheme, host and mount prefix for links, without a trailing slash; undefined: as the request came. */
+  readonly publicEndpoint: string | undefined;
+  /** Origins that browsers may call from; `*` is any. */
+  readonly corsAllowedOrigins: readonly string[];
+  readonly auth: AuthSettings;
+  readonly policy: Policy;
+  readonly limits: Limits;
+  readonly imageSchema: ImageSchema;
+  readonly hashAlgorithm: HashAlgorithm;
+  /** Characters; 0 means no limit. */
+  readonly maxRequestIdLength: number;
+  /** How long an upload may bring no bytes before its image is given back. */
+  readonly uploadLeaseMs: number;
+}
+
+const HASH_ALGORITHMS = ["sha512", "sha384", "sha256", "sha1", "md5"] as const;
+
+const checked = new WeakMap<Env, Config>();
+
+/**
+ * The deployment's configuration, read once an isolate.
+ * Throws the Fault `misconfigured` with a sentence that names the variable.
+ */
+export function loadConfig(env: Env): Config {
+  let config = checked.get(env);
+  if (config === undefined) {
+    config = Object.freeze(parseConfig({ ...env }));
+    checked.set(env, config);
+  }
+  return config;
+}
+
+/** Reads and checks every variable. Throws the Fault `misconfigured`. */
+export function parseConfig(env: Readonly<Record<string, unknown>>): Config {
+  const read = new Variables(env);
+  refuseUnsupported(read);
+  const limits: Limits = {
+    pageDefault: read.integer("LIMIT_PARAM_DEFAULT", 25, 1),
+    pageMax: read.integer("API_LIMIT_MAX", 1000, 1),
+    imageProperties: read.integer("IMAGE_PROPERTY_QUOTA", 128),
+    imageTags: read.integer("IMAGE_TAG_QUOTA", 128),
+    imageMembers: read.integer("IMAGE_MEMBER_QUOTA", 128),
+    imageLocations: read.integer("IMAGE_LOCATION_QUOTA", 10),
+    imageBytes: read.integer("IMAGE_SIZE_CAP", 1024 ** 4, 0),
+    diskFormats: read.list("DISK_FORMATS", "ami,ari,aki,vhd,vhdx,vmdk,raw,qcow2,vdi,iso,ploop"),
+    containerFormats: read.list("CONTAINER_FORMATS", "ami,ari,aki,bare,ovf,ova,docker,compressed"),
+  };
+  return {
+    publicEndpoint: read.httpUrl("PUBLIC_ENDPOINT"),
+    corsAllowedOrigins: read.list("CORS_ALLOWED_ORIGINS", "*"),
+    auth: parseAuthSettings(env),
+    policy: read.parsed("POLICY", "{}", (text) => new Policy(parsePolicy(text))),
+    limits,
+    imageSchema: read.parsed("IMAGE_SCHEMA", "", (text) =>
+      buildImageSchema(limits, text === "" ? undefined : text),
+    ),
+    hashAlgorithm: read.oneOf("HASHING_ALGORITHM", HASH_ALGORITHMS, "sha512"),
+    maxRequestIdLength: read.integer("MAX_REQUEST_ID_LENGTH", 64, 0),
+    uploadLeaseMs: read.integer("UPLOAD_LEASE_SECONDS", 300, 1, 86_400) * 1000,
+  };
+}
+
+/** Settings of the reference that this version knows but does not offer: only their "off" is accepted. */
+const NOT_OFFERED: Readonly<Record<string, string>> = {
+  USER_STORAGE_QUOTA: "0",
+  USE_KEYSTONE_LIMITS: "false",
+  IMPORT_METHODS: "",
+  SHOW_IMAGE_DIRECT_URL: "false",
+  SHOW_MULTIPLE_LOCATIONS: "false",
+  DELAYED_DELETE: "false",
+};
+
+function refuseUnsupported(read: Variables): void {
+  for (const [name, off] of Object.entries(NOT_OFFERED)) {
+    if (read.text(name, off) !== off) {
+      misconfigured(name, `this version of Glimpse supports only "${off}"`);
+    }
+  }
+}
+
+function parsePolicy(text: string): Record<string, string> {
+  const parsed: unknown = JSON.parse(text);
+  if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) {
+    throw new Error("it is not a JSON object of rule names and expressions");
+  }
+  for (const [name, expression] of Object.entries(parsed)) {
+    if (typeof expression !== "string") throw new Error(`rule '${name}' is not a string`);
+  }
+  return parsed as Record<string, string>;
+}
+
+function misconfigured(name: string, reason: string): never {
+  throw new Fault("misconfigured", { reason: `The variable ${name} is not usable: ${reason}.` });
+}
+
+class Variables {
+  constructor(private readonly env: Readonly<Record<string, unknown>>) {}
+
+  text(name: string, fallback: string): string {
+    const value = this.env[name] ?? fallback;
+    if (typeof value !== "string") return misconfigured(name, "it must be text");
+    return value.trim();
+  }
+
+  integer(
+    name: string,
+    fallback: number,
+    min = Number.MIN_SAFE_INTEGER,
+    max = Number.MAX_SAFE_INTEGER,
+  ) {
+    const text = this.text(name, String(fallback));
+    const value = /^-?\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (Number.isSafeInteger(value) && value >= min && value <= max) return value;
+    const range = min === Number.MIN_SAFE_INTEGER ? "" : ` from ${min} to ${max}`;
+    return misconfigured(name, `"${text}" is not a whole number${range}`);
+  }
+
+  list(name: string, fallback: string): readonly string[] {
+    const items = this.text(name, fallback)
+      .split(",")
+      .map((item) => item.trim());
+    if (items.includes("")) return misconfigured(name, "it has an empty item");
+    return items;
+  }
+
+  oneOf<T extends string>(name: string, allowed: readonly T[], fallback: T): T {
+    const text = this.text(name, fallback);
+    const found = allowed.find((item) => item === text);
+    return found ?? misconfigured(name, `"${text}" is none of ${allowed.join(", ")}`);
+  }
+
+  httpUrl(name: string): string | undefined {
+    const text = this.text(name, "");
+    if (text === "") return undefined;
+    const url = URL.parse(text);
+    if (url === null || !/^https?:$/.test(url.protocol) || url.search !== "" || url.hash !== "") {
+      return misconfigured(name, `"${text}" is not an http or https address`);
+    }
+    return text.replace(/\/+$/, "");
+  }
+
+  parsed<T>(name: string, fallback: string, parse: (text: string) => T): T {
+    try {
+      return parse(this.text(name, fallback));
+    } catch (cause) {
+      return misconfigured(name, (cause as Error).message);
+    }
+  }
+}

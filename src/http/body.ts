@@ -1,0 +1,49 @@
+import { Fault } from "../domain/fault.ts";
+
+/** Whether a request brings a body, as its framing says (contract 01 §1.3, NB). */
+export function hasBody(request: Request): boolean {
+  const length = request.headers.get("content-length");
+  if (length !== null) return length !== "0";
+  return (
+    request.headers.has("transfer-encoding") || (request.body !== null && request.method !== "GET")
+  );
+}
+
+/**
+ * Reads a JSON body of bounded size, whatever its Content-Type says (contract REQ-1). The result is an
+ * object or an array. Throws body_required, body_malformed or body_too_large (REQ-2, REQ-3, REQ-4).
+ */
+export async function readJson(request: Request, maxBytes: number): Promise<object> {
+  const text = await readText(request, maxBytes);
+  if (text === "") throw new Fault("body_required");
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new Fault("body_malformed", { reason: (cause as Error).message }, cause);
+  }
+  if (typeof value !== "object" || value === null) {
+    throw new Fault("body_malformed", { reason: "it must be an object or an array" });
+  }
+  return value;
+}
+
+async function readText(request: Request, maxBytes: number): Promise<string> {
+  if (request.body === null) return "";
+  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  let text = "";
+  let receivedBytes = 0;
+  try {
+    for await (const chunk of request.body as ReadableStream<Uint8Array>) {
+      receivedBytes += chunk.byteLength;
+      if (receivedBytes > maxBytes) throw new Fault("body_too_large", { maxBytes });
+      text += decoder.decode(chunk, { stream: true });
+    }
+    return text + decoder.decode();
+  } catch (cause) {
+    if (cause instanceof TypeError) {
+      throw new Fault("body_malformed", { reason: "it is not UTF-8" }, cause);
+    }
+    throw cause;
+  }
+}

@@ -1,0 +1,50 @@
+import type { PartReceipt } from "../blob/store.ts";
+import { Fault, type FaultCode, type FaultDetail } from "../domain/fault.ts";
+import type { Identity } from "../domain/identity.ts";
+import type { RuleName } from "../policy/rules.ts";
+
+/** Who asks for a change of which image, under which rule of the route table. */
+export interface Caller {
+  readonly imageId: string;
+  readonly identity: Identity;
+  readonly rule: RuleName;
+}
+
+/** An outcome that crosses RPC, where a thrown error would lose its class: the value, or the fault as data. */
+export type Outcome<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly code: FaultCode; readonly detail: FaultDetail };
+
+/** Inside the object: faults become data, everything else stays thrown, for it is a bug. */
+export async function settle<T>(work: Promise<T>): Promise<Outcome<T>> {
+  try {
+    return { ok: true, value: await work };
+  } catch (error) {
+    if (error instanceof Fault) return { ok: false, code: error.code, detail: error.detail };
+    throw error;
+  }
+}
+
+/** Outside the object: the value, or the fault thrown again. */
+export function unwrap<T>(outcome: Outcome<T>): T {
+  if (outcome.ok) return outcome.value;
+  throw new Fault(outcome.code, outcome.detail);
+}
+
+/** A granted upload: the bytes go to `key`, and every later word about it names `attemptId`. */
+export interface UploadGrant {
+  readonly attemptId: string;
+  readonly key: string;
+  /** Milliseconds without news from the uploader after which the grant is taken back. */
+  readonly leaseMs: number;
+}
+
+/** What arrived: hex digests over the bytes as received, and the parts if they went as a multipart upload. */
+export interface UploadedData {
+  readonly size: number;
+  readonly checksum: string;
+  readonly osHashValue: string;
+  readonly multipart:
+    | { readonly uploadId: string; readonly parts: readonly PartReceipt[] }
+    | undefined;
+}

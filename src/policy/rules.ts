@@ -1,0 +1,31 @@
+/**
+ * The reference's policy names with the reference's defaults (contract 06 §6.4), in the reference's own
+ * language, so that an operator's policy entries can be carried over through the POLICY variable.
+ * `%(name)s` is an attribute of the target; see `Target` in enforce.ts.
+ */
+const OWNER = "role:member and project_id:%(owner)s";
+const ANY_VIEWER =
+  "project_id:%(owner)s or project_id:%(member_id)s or " +
+  "'community':%(visibility)s or 'public':%(visibility)s or 'shared':%(visibility)s";
+
+export const DEFAULT_RULES = {
+  context_is_admin: "role:admin",
+  get_images: "role:admin or role:reader",
+  get_image: `role:admin or (role:reader and (${ANY_VIEWER}))`,
+  add_image: `role:admin or (${OWNER})`,
+  modify_image: `role:admin or (${OWNER})`,
+  delete_image: `role:admin or (${OWNER})`,
+  publicize_image: "role:admin",
+  communitize_image: `role:admin or (${OWNER})`,
+  upload_image: `role:admin or (${OWNER})`,
+  download_image: `role:admin or (role:member and (${ANY_VIEWER}))`,
+  deactivate: `role:admin or (${OWNER})`,
+  reactivate: `role:admin or (${OWNER})`,
+  add_member: `role:admin or (${OWNER})`,
+  delete_member: `role:admin or (${OWNER})`,
+  get_members: "role:admin or (role:reader and (project_id:%(owner)s or project_id:%(member_id)s))",
+  get_member: "role:admin or (role:reader and (project_id:%(owner)s or project_id:%(member_id)s))",
+  modify_member: "role:admin or (role:member and project_id:%(member_id)s)",
+} as const;
+
+export type RuleName = keyof typeof DEFAULT_RULES;

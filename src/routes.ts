@@ -1,0 +1,92 @@
+import type { Context, OpenContext } from "./api/context.ts";
+import { showImportInfo } from "./api/discovery.ts";
+import { deactivateImage, reactivateImage } from "./api/image-actions.ts";
+import { downloadImageData, headImageData, uploadImageData } from "./api/image-data.ts";
+import {
+  createImage,
+  deleteImage,
+  headImage,
+  listImages,
+  patchImage,
+  showImage,
+} from "./api/images.ts";
+import { addMember, listMembers, removeMember, showMember, updateMember } from "./api/members.ts";
+import { showSchema } from "./api/schemas.ts";
+import { addTag, removeTag } from "./api/tags.ts";
+import type { RuleName } from "./policy/rules.ts";
+
+type Answer = Response | Promise<Response>;
+type Method = "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE";
+
+/** The body a route takes: none (one is then 400), JSON up to so many bytes, a stream, or any, unread. */
+type Body = "none" | "stream" | "unread" | { readonly jsonBytes: number };
+
+/** One line of the route table. One without a rule does not compile. */
+export type Route = { readonly method: Method; readonly path: string; readonly body: Body } & (
+  | { readonly rule: RuleName; readonly handle: (ctx: Context) => Answer }
+  /** Open to every valid token, of whatever scope and roles (contract POL-22). */
+  | { readonly rule: "authenticated"; readonly handle: (ctx: OpenContext) => Answer }
+);
+
+const MiB = 1024 ** 2;
+/** Twice what a record's properties and tags may come to, so that their own limit is the one a caller meets. */
+const RECORD = { jsonBytes: 2 * MiB } as const;
+const SMALL = { jsonBytes: MiB / 16 } as const;
+
+const IMAGE = "/v2/images/:image_id";
+
+/** The Image API: contract 01 §1.3 for methods and bodies, 06 §6.4 for rules. */
+export const routes: readonly Route[] = [
+  // method, path, policy rule, handler, body
+  on("GET", "/v2/images", "get_images", listImages, "unread"),
+  on("POST", "/v2/images", "add_image", createImage, RECORD),
+
+  on("GET", IMAGE, "get_image", showImage, "none"),
+  on("HEAD", IMAGE, "get_image", headImage, "none"),
+  on("PATCH", IMAGE, "modify_image", patchImage, RECORD),
+  on("DELETE", IMAGE, "delete_image", deleteImage, "none"),
+
+  on("GET", `${IMAGE}/file`, "download_image", downloadImageData, "none"),
+  on("HEAD", `${IMAGE}/file`, "download_image", headImageData, "none"),
+  on("PUT", `${IMAGE}/file`, "upload_image", uploadImageData, "stream"),
+
+  on("POST", `${IMAGE}/actions/deactivate`, "deactivate", deactivateImage, "none"),
+  on("POST", `${IMAGE}/actions/reactivate`, "reactivate", reactivateImage, "none"),
+
+  on("PUT", `${IMAGE}/tags/:tag`, "modify_image", addTag, "none"),
+  on("DELETE", `${IMAGE}/tags/:tag`, "modify_image", removeTag, "none"),
+
+  on("GET", `${IMAGE}/members`, "get_members", listMembers, "none"),
+  on("POST", `${IMAGE}/members`, "add_member", addMember, SMALL),
+  on("GET", `${IMAGE}/members/:member_id`, "get_member", showMember, "none"),
+  on("PUT", `${IMAGE}/members/:member_id`, "modify_member", updateMember, SMALL),
+  on("DELETE", `${IMAGE}/members/:member_id`, "delete_member", removeMember, "none"),
+
+  open("GET", "/v2/schemas/image", showSchema("image"), "none"),
+  open("GET", "/v2/schemas/images", showSchema("images"), "none"),
+  open("GET", "/v2/schemas/member", showSchema("member"), "none"),
+  open("GET", "/v2/schemas/members", showSchema("members"), "none"),
+  open("GET", "/v2/schemas/task", showSchema("task"), "unread"),
+  open("GET", "/v2/schemas/tasks", showSchema("tasks"), "unread"),
+
+  open("GET", "/v2/info/import", showImportInfo, "none"),
+];
+
+function on(
+  method: Method,
+  path: string,
+  rule: RuleName,
+  handle: (ctx: Context) => Answer,
+  body: Body,
+): Route {
+  return { method, path, rule, handle, body };
+}
+
+function open(
+  method: Method,
+  path: string,
+  handle: (ctx: OpenContext) => Answer,
+  body: Body,
+): Route {
+  return { method, path, rule: "authenticated", handle, body };
+}

@@ -1,0 +1,148 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { developmentClouds } from "../../scripts/clouds.mjs";
+import { Commands } from "./commands.ts";
+import { makeStateDir, type Server, startServer } from "./server.ts";
+import { makeBytes, sha512OfFile } from "./test-data.ts";
+
+// Debian's `glance`, the older client: it fetches the schemas first and builds its options from them.
+
+let server: Server;
+let commands: Commands;
+let state: Awaited<ReturnType<typeof makeStateDir>>;
+let disk: string;
+
+beforeAll(async () => {
+  state = await makeStateDir();
+  server = await startServer(state.path);
+  commands = new Commands({});
+  disk = join(state.path, "disk.raw");
+  await writeFile(disk, [...makeBytes(20)]);
+});
+
+afterAll(async () => {
+  commands?.close();
+  await server?.stop();
+  await state?.remove();
+});
+
+/** The environment that `glance` signs in with, as the user of that entry in clouds.yaml. */
+function environment(cloudName: string): Record<string, string> {
+  const cloud = developmentClouds.find(({ name }) => name === cloudName);
+  if (cloud === undefined) throw new Error(`There is no cloud ${cloudName}.`);
+  return {
+    HOME: state.path,
+    OS_AUTH_URL: `${server.url}/identity/v3`,
+    OS_USERNAME: cloud.username,
+    OS_PASSWORD: cloud.password,
+    OS_PROJECT_NAME: cloud.project,
+    OS_USER_DOMAIN_NAME: "Default",
+    OS_PROJECT_DOMAIN_NAME: "Default",
+    OS_IMAGE_API_VERSION: "2",
+  };
+}
+
+const glance = (cloud: string, ...args: string[]) =>
+  commands.succeed(["glance", ...args], { env: environment(cloud) });
+
+const refused = (cloud: string, ...args: string[]) =>
+  commands.fail(["glance", ...args], { env: environment(cloud) });
+
+/** One value of the table that `glance` prints. */
+function cellOf(table: string, key: string): string {
+  const row = table.split("\n").find((line) => line.split("|")[1]?.trim() === key);
+  if (row === undefined) throw new Error(`No ${key} in:\n${table}`);
+  return row.split("|")[2]?.trim() ?? "";
+}
+
+async function create(...args: string[]): Promise<string> {
+  const formats = ["--disk-format", "raw", "--container-format", "bare"];
+  return cellOf(await glance("glimpse", "image-create", ...formats, ...args), "id");
+}
+
+describe("glance", () => {
+  it("creates with a file, lists, shows and downloads the same bytes", async () => {
+    const id = await create("--name", "with-file", "--file", disk);
+    expect(await glance("glimpse", "image-list")).toContain(id);
+    const shown = await glance("glimpse", "image-show", id);
+    const sha512 = await sha512OfFile(disk);
+    expect(cellOf(shown, "status")).toBe("active");
+    expect(cellOf(shown, "os_hash_value")).toBe(sha512);
+    const saved = join(state.path, "saved.raw");
+    await glance("glimpse", "image-download", "--file", saved, id);
+    expect(await sha512OfFile(saved)).toBe(sha512);
+  });
+
+  it("uploads to an image made before, once", async () => {
+    const id = await create("--name", "later");
+    await glance("glimpse", "image-upload", "--file", disk, id);
+    expect(cellOf(await glance("glimpse", "image-show", id), "status")).toBe("active");
+    expect(await refused("glimpse", "image-upload", "--file", disk, id)).toContain("409");
+    expect(cellOf(await glance("glimpse", "image-show", id), "status")).toBe("active");
+  });
+
+  it("refuses an upload of a reader and of another project's member", async () => {
+    const id = await create("--name", "not-yours");
+    expect(await refused("glimpse-reader", "image-upload", "--file", disk, id)).toContain("403");
+    expect(await refused("glimpse-other", "image-upload", "--file", disk, id)).toContain("404");
+    expect(cellOf(await glance("glimpse", "image-show", id), "status")).toBe("queued");
+  });
+
+  it("refuses data for an image without formats", async () => {
+    const id = cellOf(await glance("glimpse", "image-create", "--name", "formless"), "id");
+    expect(await refused("glimpse", "image-upload", "--file", disk, id)).toContain("400");
+  });
+
+  it("updates properties, and formats only before there is data", async () => {
+    const id = await create("--name", "changing", "--property", "os_distro=debian");
+    const patched = ["image-update", "--disk-format", "qcow2", "--property", "a=b", id];
+    const shown = await glance("glimpse", ...patched, "--remove-property", "os_distro");
+    expect(cellOf(shown, "disk_format")).toBe("qcow2");
+    expect(cellOf(shown, "a")).toBe("b");
+    expect(shown).not.toContain("os_distro");
+    const active = await create("--name", "fixed", "--file", disk);
+    const late = ["image-update", "--disk-format", "qcow2", active];
+    expect(await refused("glimpse", ...late)).toContain("403");
+  });
+
+  it("tags and takes the tag away, which works once", async () => {
+    const id = await create("--name", "tagged");
+    await glance("glimpse", "image-tag-update", id, "blue");
+    expect(cellOf(await glance("glimpse", "image-show", id), "tags")).toContain("blue");
+    await glance("glimpse", "image-tag-delete", id, "blue");
+    expect(await refused("glimpse", "image-tag-delete", id, "blue")).toContain("404");
+  });
+
+  it("shares with a project, which accepts", async () => {
+    const id = await create("--name", "shared", "--file", disk);
+    await glance("glimpse", "member-create", id, "project-other");
+    expect(await glance("glimpse", "member-list", "--image-id", id)).toContain("pending");
+    await glance("glimpse-other", "member-update", id, "project-other", "accepted");
+    expect(await glance("glimpse-other", "image-list")).toContain(id);
+    await glance("glimpse", "member-delete", id, "project-other");
+    expect(await refused("glimpse-other", "image-show", id)).toContain("404");
+  });
+
+  it("deactivates and reactivates", async () => {
+    const id = await create("--name", "paused", "--file", disk);
+    await glance("glimpse", "image-deactivate", id);
+    const saved = join(state.path, "paused.raw");
+    const download = ["image-download", "--file", saved, id];
+    expect(await refused("glimpse", ...download)).toContain("403");
+    await glance("glimpse", "image-reactivate", id);
+    await glance("glimpse", ...download);
+  });
+
+  it("explains the schemas and tells that there is no import method yet", async () => {
+    expect(await glance("glimpse", "explain", "image")).toContain("os_hash_value");
+    expect(await glance("glimpse", "explain", "member")).toContain("member_id");
+    expect(await glance("glimpse", "import-info")).toContain("import-methods");
+  });
+
+  it("deletes, and the image is gone", async () => {
+    const id = await create("--name", "short-lived", "--file", disk);
+    await glance("glimpse", "image-delete", id);
+    expect(await refused("glimpse", "image-show", id)).toContain("404");
+  });
+});

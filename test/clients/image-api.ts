@@ -1,0 +1,110 @@
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { type ClientRequest, type IncomingMessage, request } from "node:http";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { developmentClouds } from "../../scripts/clouds.mjs";
+
+/** The parts of an image record that these tests look at. */
+export interface ImageRecord {
+  readonly id: string;
+  readonly status: string;
+  readonly size: number | null;
+  readonly os_hash_value: string | null;
+}
+
+/** Bare HTTP, for what no stock client does: breaking off, streaming gigabytes, two uploads at once. */
+export class ImageApi {
+  readonly #url: string;
+  readonly #token: string;
+
+  private constructor(url: string, token: string) {
+    this.#url = url;
+    this.#token = token;
+  }
+
+  /** Signs in as the user of that entry in clouds.yaml. */
+  static async signIn(url: string, cloudName: string): Promise<ImageApi> {
+    const cloud = developmentClouds.find(({ name }) => name === cloudName);
+    if (cloud === undefined) throw new Error(`There is no cloud ${cloudName}.`);
+    const domain = { name: "Default" };
+    const user = { name: cloud.username, domain, password: cloud.password };
+    const response = await fetch(`${url}/identity/v3/auth/tokens`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({
+        auth: {
+          identity: { methods: ["password"], password: { user } },
+          scope: { project: { name: cloud.project, domain } },
+        },
+      }),
+    });
+    const token = response.headers.get("x-subject-token");
+    if (token === null) throw new Error(`Signing in: ${response.status} ${await response.text()}`);
+    return new ImageApi(url, token);
+  }
+
+  async create(name: string): Promise<ImageRecord> {
+    const body = JSON.stringify({ name, disk_format: "raw", container_format: "bare" });
+    return this.#json("POST", "/v2/images", body);
+  }
+
+  show(id: string): Promise<ImageRecord> {
+    return this.#json("GET", `/v2/images/${id}`);
+  }
+
+  async delete(id: string): Promise<void> {
+    const response = await this.#fetch("DELETE", `/v2/images/${id}`);
+    if (response.status !== 204) throw new Error(`DELETE: ${response.status}`);
+  }
+
+  /** An upload whose body the caller writes. Without a length it goes out in chunks. */
+  beginUpload(id: string, lengthBytes?: number): ClientRequest {
+    const length = lengthBytes === undefined ? {} : { "Content-Length": lengthBytes };
+    return request(`${this.#url}/v2/images/${id}/file`, {
+      method: "PUT",
+      headers: { ...this.#headers(), "Content-Type": "application/octet-stream", ...length },
+    });
+  }
+
+  /** Uploads everything the source gives, and gives the answer's status. */
+  async upload(id: string, source: Iterable<Buffer> | AsyncIterable<Buffer>, lengthBytes?: number) {
+    const put = this.beginUpload(id, lengthBytes);
+    const answer = once(put, "response") as Promise<[IncomingMessage]>;
+    const sent = pipeline(Readable.from(source), put);
+    const [response] = await answer;
+    response.resume();
+    await sent.catch(() => undefined);
+    return response.statusCode;
+  }
+
+  /** Downloads an image: how many bytes came, and their SHA-512. */
+  async download(id: string): Promise<{ sizeBytes: number; sha512: string }> {
+    const get = request(`${this.#url}/v2/images/${id}/file`, { headers: this.#headers() }).end();
+    const [response] = (await once(get, "response")) as [IncomingMessage];
+    if (response.statusCode !== 200) throw new Error(`GET file: ${response.statusCode}`);
+    const hash = createHash("sha512");
+    let sizeBytes = 0;
+    for await (const chunk of response) {
+      hash.update(chunk);
+      sizeBytes += chunk.length;
+    }
+    return { sizeBytes, sha512: hash.digest("hex") };
+  }
+
+  async #json(method: string, path: string, body?: string): Promise<ImageRecord> {
+    const response = await this.#fetch(method, path, body);
+    const text = await response.text();
+    if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
+    return JSON.parse(text) as ImageRecord;
+  }
+
+  #fetch(method: string, path: string, body?: string): Promise<Response> {
+    const headers = { ...this.#headers(), "Content-Type": "application/json" };
+    return fetch(this.#url + path, { method, headers, body: body ?? null });
+  }
+
+  #headers(): Record<string, string> {
+    return { "X-Auth-Token": this.#token };
+  }
+}

@@ -1,0 +1,13 @@
+import { defineConfig } from "vitest/config";
+
+// The stock-client suite: plain Node, a real server, real programs. One file after another, so that
+// the clients and the servers have the machine to themselves.
+export default defineConfig({
+  root: import.meta.dirname,
+  test: {
+    include: ["*.test.ts"],
+    fileParallelism: false,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+  },
+});
