@@ -13,6 +13,9 @@ biome ci --config-path .ci --error-on-warnings .
 step "layers"
 node .ci/layers.mjs
 
+step "contract rows"
+node .ci/contract-rows.mjs
+
 step "types"
 export WRANGLER_HIDE_BANNER=true WRANGLER_SEND_METRICS=false WRANGLER_WRITE_LOGS=false
 npm run --silent types -- --check

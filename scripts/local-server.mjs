@@ -8,7 +8,7 @@ import { randomBytes } from "node:crypto";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
+import { convertV4MiniflareOptions, Log, LogLevel, Miniflare, R2_PLUGIN } from "miniflare";
 import {
   unstable_getMiniflareWorkerOptions,
   unstable_readConfig,
@@ -16,6 +16,9 @@ import {
 } from "wrangler";
 
 /** @typedef {import("@cloudflare/workers-types").D1Database} D1Database */
+
+/** A reason not to start that a person is to read as it is. */
+export class Refusal extends Error {}
 
 export const projectDir = join(import.meta.dirname, "..");
 const configPath = join(projectDir, "wrangler.toml");
@@ -30,20 +33,19 @@ export const defaultSettings = unstable_readConfig({ config: configPath }).vars;
 async function bundleWorker(stateDir) {
   const outDir = join(stateDir, "build");
   const wrangler = join(projectDir, "node_modules/wrangler/bin/wrangler.js");
-  await promisify(execFile)(
-    process.execPath,
-    [wrangler, "deploy", "--dry-run", "--outdir", outDir, "--config", configPath],
-    {
-      cwd: projectDir,
-      // Without the banner wrangler does not look for a newer version of itself either.
-      env: {
-        ...process.env,
-        WRANGLER_HIDE_BANNER: "true",
-        WRANGLER_SEND_METRICS: "false",
-        WRANGLER_WRITE_LOGS: "false",
-      },
-    },
-  );
+  const args = [wrangler, "deploy", "--dry-run", "--outdir", outDir, "--config", configPath];
+  // Without its banner wrangler does not look for a newer version of itself either.
+  const quiet = {
+    WRANGLER_HIDE_BANNER: "true",
+    WRANGLER_SEND_METRICS: "false",
+    WRANGLER_WRITE_LOGS: "false",
+  };
+  await promisify(execFile)(process.execPath, args, {
+    cwd: projectDir,
+    env: { ...process.env, ...quiet },
+  }).catch((error) => {
+    throw new Refusal(`The Worker could not be bundled:\n${error.stderr}`);
+  });
   return join(outDir, "index.js");
 }
 
@@ -81,6 +83,19 @@ async function applyMigrations(database) {
     ]);
   }
 }
+
+// Miniflare's R2 runs under rules so old that the stream which joins the parts of an object knows no
+// back-pressure: a slow download would fill the memory with the whole image.
+const getR2Services = R2_PLUGIN.getServices;
+R2_PLUGIN.getServices = async (options) => {
+  const services = await getR2Services.call(R2_PLUGIN, options);
+  for (const service of Array.isArray(services) ? services : []) {
+    if ("worker" in service && service.name?.startsWith("r2:bucket")) {
+      service.worker?.compatibilityFlags?.push("fixup-transform-stream-backpressure");
+    }
+  }
+  return services;
+};
 
 /**
  * Starts the Worker on `host:port`. `vars` override settings, `onLog` gets each line the Worker logs.

@@ -8,7 +8,7 @@ import { platform, tmpdir } from "node:os";
 import { join, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { cloudsYaml } from "./clouds.mjs";
-import { defaultSettings, projectDir, startLocalServer } from "./local-server.mjs";
+import { defaultSettings, projectDir, Refusal, startLocalServer } from "./local-server.mjs";
 
 const usage = `Runs Glimpse on this machine.
 
@@ -21,9 +21,6 @@ Usage: npm start -- [options]
   --quiet            do not print the log
   --help             print this text
 `;
-
-/** A reason not to start, told to the person in one sentence. */
-class Refusal extends Error {}
 
 /** @param {string[]} args */
 function readOptions(args) {

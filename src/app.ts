@@ -13,6 +13,7 @@ import { addCorsHeaders, answerOptions } from "./http/cors.ts";
 import { renderFault } from "./http/errors.ts";
 import { checkRequestIdLength, requestIdOf } from "./http/request-id.ts";
 import { log } from "./lib/log.ts";
+import { decodePercent } from "./lib/percent.ts";
 import { matchIdentityRoute, matchImageRoute } from "./router.ts";
 import type { Route } from "./routes.ts";
 
@@ -26,6 +27,8 @@ class Exchange {
   projectId: string | null = null;
   fault: string | undefined;
   baseUrl: string;
+  /** Whether it is for the identity service, whose errors have a shape of their own. */
+  isForIdentity: boolean;
 
   constructor(
     readonly request: Request,
@@ -34,6 +37,7 @@ class Exchange {
   ) {
     this.url = new URL(request.url);
     this.baseUrl = this.url.origin;
+    this.isForIdentity = /^\/identity(\/|$)/.test(this.url.pathname);
     this.requestId = requestIdOf(request, () => crypto.randomUUID());
   }
 }
@@ -80,7 +84,8 @@ async function dispatch(exchange: Exchange, config: Config): Promise<Response> {
   exchange.baseUrl = config.publicEndpoint ?? url.origin;
   const path = pathBelowMount(config, url);
   const [, first = "", ...rest] = path.split("/");
-  if (first === "identity") return serveIdentity(exchange, config, path);
+  exchange.isForIdentity = first === "identity";
+  if (exchange.isForIdentity) return serveIdentity(exchange, config, path);
   if (first === "healthcheck" && rest.length === 0) return serveHealth(exchange);
   if (isApiVersion(first) && rest.join("/") !== "") {
     return serveImages(exchange, config, `/v2/${rest.join("/")}`);
@@ -130,6 +135,7 @@ async function serveImages(exchange: Exchange, config: Config, path: string): Pr
   const { request, env, execution, url } = exchange;
   const identity = await authenticate(request, config.auth);
   exchange.projectId = identity.projectId;
+  assertUtf8(url);
   const match = await matchImageRoute(path);
   if (match === undefined) {
     if (!COMMON_METHODS.has(request.method)) {
@@ -163,6 +169,16 @@ async function serveImages(exchange: Exchange, config: Config, path: string): Pr
   return route.handle({ ...context, rule: route.rule });
 }
 
+/** Refuses bytes that are not UTF-8 even where nobody reads them (contract REQ-9). */
+function assertUtf8({ pathname, search }: URL): void {
+  for (const [part, text] of [
+    ["path", pathname],
+    ["query string", search],
+  ] as const) {
+    if (decodePercent(text) === undefined) throw new Fault("invalid_encoding", { part });
+  }
+}
+
 const COMMON_METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]);
 
 function assertMethod({ request }: Exchange, allowed: readonly string[]): void {
@@ -178,14 +194,14 @@ function assertMayWrite(route: Route, identity: Identity): void {
 
 /** The one error boundary: a Fault is the caller's to read, anything else is ours to mend. */
 function refuse(exchange: Exchange, error: unknown): Response {
-  const { request, requestId, url } = exchange;
+  const { request, requestId } = exchange;
   const fault = faultOf(error, requestId);
   exchange.fault = fault.code;
   if (!(error instanceof Fault)) {
     const stack = error instanceof Error ? error.stack : String(error);
     log({ event: "unexpected_error", request_id: requestId, route: exchange.route, stack });
   }
-  return /\/identity(\/|$)/.test(url.pathname)
+  return exchange.isForIdentity
     ? renderIdentityFault(fault, exchange.baseUrl)
     : renderFault(fault, request, exchange.baseUrl);
 }

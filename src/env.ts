@@ -9,7 +9,7 @@ import { Policy } from "./policy/enforce.ts";
 export interface Config {
   /** Scheme, host and mount prefix for links, without a trailing slash; undefined: as the request came. */
   readonly publicEndpoint: string | undefined;
-  /** Origins that browsers may call from; `*` is any. */
+  /** Origins that browsers may call from; `*` is any, an empty list none. */
   readonly corsAllowedOrigins: readonly string[];
   readonly auth: AuthSettings;
   readonly policy: Policy;
@@ -56,7 +56,7 @@ export function parseConfig(env: Readonly<Record<string, unknown>>): Config {
   };
   return {
     publicEndpoint: read.httpUrl("PUBLIC_ENDPOINT"),
-    corsAllowedOrigins: read.list("CORS_ALLOWED_ORIGINS", "*"),
+    corsAllowedOrigins: read.origins("CORS_ALLOWED_ORIGINS", "*"),
     auth: parseAuthSettings(env),
     policy: read.parsed("POLICY", "{}", (text) => new Policy(parsePolicy(text))),
     limits,
@@ -142,10 +142,22 @@ class Variables {
     const text = this.text(name, "");
     if (text === "") return undefined;
     const url = URL.parse(text);
-    if (url === null || !/^https?:$/.test(url.protocol) || url.search !== "" || url.hash !== "") {
+    const extras = `${url?.username}${url?.password}${url?.search}${url?.hash}`;
+    if (url === null || !/^https?:$/.test(url.protocol) || extras !== "") {
       return misconfigured(name, `"${text}" is not an http or https address`);
     }
-    return text.replace(/\/+$/, "");
+    // Not the text: it goes into headers, and the parser forgives what those could not hold.
+    return `${url.origin}${url.pathname}`.replace(/\/+$/, "");
+  }
+
+  /** Origins as browsers send them; one that is spelled otherwise would never match. */
+  origins(name: string, fallback: string): readonly string[] {
+    if (this.text(name, fallback) === "") return [];
+    const items = this.list(name, fallback);
+    const isOrigin = (item: string) => !item.includes("*") && URL.parse(item)?.origin === item;
+    const wrong = items.find((item) => item !== "*" && !isOrigin(item));
+    if (wrong === undefined) return items;
+    return misconfigured(name, `"${wrong}" is neither * nor an origin such as https://example.com`);
   }
 
   parsed<T>(name: string, fallback: string, parse: (text: string) => T): T {

@@ -1,4 +1,5 @@
 import { ingest } from "../blob/ingest.ts";
+import { isTransient } from "../db/errors.ts";
 import { findImage } from "../db/images.ts";
 import { Fault } from "../domain/fault.ts";
 import type { Image } from "../domain/image.ts";
@@ -6,7 +7,8 @@ import { hasData } from "../domain/status.ts";
 import { evaluateConditions, strongEtag } from "../http/conditional.ts";
 import { type ByteSelection, formatContentRange, parseRange } from "../http/range.ts";
 import { noContent } from "../http/reply.ts";
-import { type UploadGrant, unwrap } from "../image-object/rpc.ts";
+import type { ImageObject } from "../image-object/image-object.ts";
+import { type Outcome, type UploadEnd, type UploadGrant, unwrap } from "../image-object/rpc.ts";
 import { log } from "../lib/log.ts";
 import { type Context, imageIdOf, target } from "./context.ts";
 import { hashHeaders } from "./views.ts";
@@ -22,43 +24,64 @@ export async function uploadImageData(ctx: Context): Promise<Response> {
   const { attemptId, key } = grant;
   let renewedAtMs = Date.now();
   try {
-    const data = await ingest(request.body ?? emptyBody(), {
+    const data = await ingest(request.body, {
       store: ctx.blobs,
       key,
       declaredBytes,
       maxBytes: config.limits.imageBytes,
       hashAlgorithm: config.hashAlgorithm,
-      openMultipart: async () => unwrap(await object.openMultipart(imageId, attemptId)),
+      openMultipart: () => tell(ctx, imageId, (upload) => upload.openMultipart(imageId, attemptId)),
       // Bytes that come in keep the lease; three times within it, so that one slow call does not lose it.
       onProgress: async () => {
         if (Date.now() - renewedAtMs < grant.leaseMs / 3) return;
         renewedAtMs = Date.now();
-        unwrap(await object.renewLease(imageId, attemptId));
+        await tell(ctx, imageId, (upload) => upload.renewLease(imageId, attemptId));
       },
     });
-    unwrap(await object.finishUpload(imageId, attemptId, data));
+    await tell(ctx, imageId, (upload) => upload.finishUpload(imageId, attemptId, data));
   } catch (error) {
     // The client may have left: the clean-up must not go with it. If this isolate dies, the lease ends it.
-    const cleanUp = giveUp(ctx, imageId, grant);
+    const cleanUp = endUpload(ctx, imageId, grant);
     ctx.waitUntil(cleanUp);
-    if ((await cleanUp) === "abandoned") throw error;
+    const end = await cleanUp;
+    // A part that failed because its upload had been taken away says less than the reason for that (UPL-10).
+    if (end === "image_gone" || end === "upload_superseded")
+      throw new Fault(end, { imageId }, error);
+    if (end === "abandoned") throw error;
   }
   return noContent();
 }
 
 /**
- * Ends an upload that failed, and says whether its commit came through after all. The object removes the
- * bytes of an attempt it knows; those of one it has let go of before (deleted image, lease run out) may have
- * landed since, so they are removed here too. What fails here, the lease and the alarm do later.
+ * One word to the image's object about an upload under way; each may be said twice. A stub stays broken once its
+ * object was restarted, as every deployment does, so each word takes a new one and what passes is tried again:
+ * an upload of hours must not fail for that.
  */
-async function giveUp(
+async function tell<T>(
+  ctx: Context,
+  imageId: string,
+  say: (object: DurableObjectStub<ImageObject>) => Promise<Outcome<T>>,
+): Promise<T> {
+  try {
+    return unwrap(await say(ctx.imageObject(imageId)));
+  } catch (error) {
+    if (!isTransient(error)) throw error;
+    return unwrap(await say(ctx.imageObject(imageId)));
+  }
+}
+
+/**
+ * Ends an upload that failed. The object removes the bytes of an attempt it knows; those of one it has let go
+ * of before may have landed since, so they are removed here too. What fails here, the lease and the alarm do.
+ */
+async function endUpload(
   ctx: Context,
   imageId: string,
   { attemptId, key }: UploadGrant,
-): Promise<"abandoned" | "committed"> {
+): Promise<UploadEnd> {
   try {
     const end = unwrap(await ctx.imageObject(imageId).abandonUpload(imageId, attemptId));
-    if (end === "abandoned") await ctx.blobs.remove(key);
+    if (end !== "committed") await ctx.blobs.remove(key);
     return end;
   } catch (error) {
     log({ event: "upload_clean_up_failed", image_id: imageId, error: String(error) });
@@ -81,14 +104,11 @@ export async function downloadImageData(ctx: Context): Promise<Response> {
   return new Response(blob.body, { status: range === undefined ? 200 : 206, headers });
 }
 
-/** HEAD /v2/images/{image_id}/file: what GET would say, without a word to the store (ours, not Glance's). */
+/** HEAD /v2/images/{image_id}/file: what GET says of the whole, without a word to the store (ours, not Glance's). */
 export async function headImageData(ctx: Context): Promise<Response> {
   const answer = await prepareDownload(ctx);
   if (answer instanceof Response) return answer;
-  return new Response(null, {
-    status: answer.selection.kind === "part" ? 206 : 200,
-    headers: answer.headers,
-  });
+  return new Response(null, { headers: answer.headers });
 }
 
 interface Download {
@@ -119,9 +139,11 @@ async function prepareDownload(ctx: Context): Promise<Response | Download> {
   if (conditions.outcome === "not_modified") {
     return new Response(null, { status: 304, headers: etag === undefined ? {} : { etag } });
   }
-  const selection = conditions.rangeApplies
-    ? parseRange(ctx.request.headers, image.size)
-    : ({ kind: "whole" } as const);
+  // Ranges are for GET only (RFC 9110 §14.2).
+  const selection =
+    conditions.rangeApplies && ctx.request.method === "GET"
+      ? parseRange(ctx.request.headers, image.size)
+      : ({ kind: "whole" } as const);
   return { image, key: location.key, selection, headers: dataHeaders(image, etag, selection) };
 }
 
@@ -173,8 +195,4 @@ function declaredSize(request: Request): number | undefined {
   }
   const length = request.headers.get("content-length");
   return length === null ? undefined : Number(length);
-}
-
-function emptyBody(): ReadableStream<Uint8Array> {
-  return new Response(new Uint8Array()).body ?? new ReadableStream();
 }

@@ -6,7 +6,7 @@ import type { Image, Visibility } from "../domain/image.ts";
 import { PATCH_MEDIA_TYPES, parsePatch, patchMediaType } from "../domain/patch-parse.ts";
 import { hasData } from "../domain/status.ts";
 import { readJson } from "../http/body.ts";
-import { strongEtag } from "../http/conditional.ts";
+import { evaluateConditions, strongEtag } from "../http/conditional.ts";
 import { buildLinks } from "../http/link.ts";
 import { parseImageList } from "../http/query.ts";
 import { json, noContent } from "../http/reply.ts";
@@ -41,12 +41,13 @@ function enforceCreate(
   const { policy } = config;
   const own = { owner: identity.projectId, project_id: identity.projectId };
   policy.enforce(rule, identity, policy.isAdmin(identity) ? {} : own);
-  if (!policy.allows(rule, identity, { owner, project_id: owner })) {
+  const target = { owner, project_id: owner, visibility };
+  if (!policy.allows(rule, identity, target)) {
     const reason = `You are not permitted to create images owned by '${owner ?? "nobody"}'.`;
     throw new Fault("forbidden_reason", { reason });
   }
-  if (visibility === "public") policy.enforce("publicize_image", identity, { owner });
-  if (visibility === "community") policy.enforce("communitize_image", identity, { owner });
+  if (visibility === "public") policy.enforce("publicize_image", identity, target);
+  if (visibility === "community") policy.enforce("communitize_image", identity, target);
 }
 
 /** GET /v2/images */
@@ -54,8 +55,9 @@ export async function listImages(ctx: Context): Promise<Response> {
   const { policy, limits } = ctx.config;
   policy.enforce(ctx.rule, ctx.identity);
   const query = parseImageList(ctx.url.search, limits);
-  const images = await queryImages(ctx.db, query, policy.viewer(ctx.identity));
-  const lastId = images.length === query.limit ? images.at(-1)?.id : undefined;
+  const found = await queryImages(ctx.db, query, policy.viewer(ctx.identity));
+  const images = found.filter((image) => mayShow(ctx, image));
+  const lastId = found.length === query.limit ? images.at(-1)?.id : undefined;
   return json({
     images: images.map(imageView),
     ...buildLinks(ctx.url.search, lastId),
@@ -63,18 +65,33 @@ export async function listImages(ctx: Context): Promise<Response> {
   });
 }
 
+/** Whether policy lets a listed image be seen; an operator's get_image may be stricter than ours (LST-11). */
+function mayShow({ config, identity }: Context, image: Image): boolean {
+  // Others' shared images are listed to their members only, and to admins.
+  const isOthers = image.visibility === "shared" && image.owner !== identity.projectId;
+  const membership = isOthers && !config.policy.isAdmin(identity) ? "accepted" : undefined;
+  return config.policy.allowsOnImage("get_image", identity, { image, membership });
+}
+
 /** GET /v2/images/{image_id} */
 export async function showImage(ctx: Context): Promise<Response> {
   return imageReply(await findShown(ctx));
 }
 
-/** HEAD /v2/images/{image_id}: size, hashes and the data's ETag without a body (ours, not Glance's). */
+/**
+ * HEAD /v2/images/{image_id}: size, hashes and the data's ETag without a body (ours, not Glance's). The tag is the
+ * data's, so conditions ask whether the data is the same.
+ */
 export async function headImage(ctx: Context): Promise<Response> {
   const image = await findShown(ctx);
-  const reply = imageReply(image);
+  const etag = image.osHashValue === null ? undefined : strongEtag(image.osHashValue);
+  const { outcome } = evaluateConditions(ctx.request.headers, etag);
+  if (outcome === "precondition_failed") throw new Fault("precondition_failed");
+  const reply =
+    outcome === "not_modified" ? new Response(null, { status: 304 }) : imageReply(image);
   for (const [name, value] of Object.entries(hashHeaders(image))) reply.headers.set(name, value);
   if (hasData(image.status)) reply.headers.set("accept-ranges", "bytes");
-  if (image.osHashValue !== null) reply.headers.set("etag", strongEtag(image.osHashValue));
+  if (etag !== undefined) reply.headers.set("etag", etag);
   return reply;
 }
 

@@ -25,9 +25,10 @@ const NEXT: Readonly<Record<Status, readonly Status[]>> = {
   deleted: [],
 };
 
-/** Whether the status machine has this move. */
-export function isLegalMove(from: Status, to: Status): boolean {
-  return NEXT[from].includes(to);
+/** Throws an Error when the status machine does not have this move; to stay is none. */
+export function assertMove(from: Status, to: Status): void {
+  if (from === to || NEXT[from].includes(to)) return;
+  throw new Error(`an image does not go from ${from} to ${to}`);
 }
 
 /** Statuses in which the formats may still be changed (contract PRO-5, MX-2). */

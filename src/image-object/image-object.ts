@@ -9,17 +9,27 @@ import { Fault } from "../domain/fault.ts";
 import { type Image, MEMBER_STATUSES, type Member } from "../domain/image.ts";
 import { exceeds } from "../domain/limits.ts";
 import { applyPatch, type PatchOperation } from "../domain/patch.ts";
-import { hasData } from "../domain/status.ts";
+import { assertMove, hasData } from "../domain/status.ts";
 import { addTag, removeTag } from "../domain/tags.ts";
 import { seesMember } from "../domain/visibility.ts";
 import { type Config, loadConfig } from "../env.ts";
 import { FifoLock } from "../lib/fifo-lock.ts";
 import { log } from "../lib/log.ts";
 import { Ledger, type Owed, type Upload } from "./ledger.ts";
-import { type Caller, type Outcome, settle, type UploadedData, type UploadGrant } from "./rpc.ts";
+import {
+  type Caller,
+  type Outcome,
+  settle,
+  type UploadEnd,
+  type UploadedData,
+  type UploadGrant,
+} from "./rpc.ts";
 
 /** The id of the one store there is. */
 const DEFAULT_STORE = "default";
+
+/** Bytes of so many keys are removed in one alarm; the next one follows at once. */
+const REMOVALS_AN_ALARM = 20;
 
 /** The pause after the n-th failed removal of bytes: doubling, from ten seconds to an hour. */
 function backOffMs(failures: number): number {
@@ -65,7 +75,7 @@ export class ImageObject extends DurableObject<Env> {
         authorize: (rule) => policy.enforceOnImage(rule, caller.identity, found),
         nowMs: Date.now(),
       });
-      await updateImage(this.#db, image, changed);
+      await this.#write(image, changed);
       return changed;
     });
   }
@@ -144,7 +154,14 @@ export class ImageObject extends DurableObject<Env> {
       if (doomed.length > 0) {
         await this.#ledger.write(upload, [...(await this.#ledger.owed()), ...doomed]);
       }
-      await buryImage(this.#db, image, nowMs);
+      try {
+        await buryImage(this.#db, image, nowMs);
+      } catch (error) {
+        // The write may have been made, or may land yet: the row is asked at once, and once more a lease later.
+        const again = doomed.map((entry) => ({ ...entry, dueMs: nowMs + uploadLeaseMs }));
+        await this.#ledger.write(upload, [...(await this.#ledger.owed()), ...again]);
+        throw error;
+      }
       if (upload !== undefined) await this.#ledger.write(undefined, await this.#ledger.owed());
     });
   }
@@ -153,7 +170,8 @@ export class ImageObject extends DurableObject<Env> {
 
   /** Claims the queued image for one upload, whose lease then runs (contract ST-2, UPL-7, UPL-8). */
   beginUpload(caller: Caller, declaredBytes: number | undefined): Promise<Outcome<UploadGrant>> {
-    return this.#inTurn(async ({ limits, uploadLeaseMs }) => {
+    return this.#inTurn(async (config) => {
+      const { limits, uploadLeaseMs } = config;
       const image = await this.#findPermitted(caller);
       const upload = await this.#ledger.upload();
       const nowMs = Date.now();
@@ -182,7 +200,15 @@ export class ImageObject extends DurableObject<Env> {
         claim,
         upload === undefined ? owed : [...owed, oweUpload(upload, nowMs, uploadLeaseMs)],
       );
-      await updateImage(this.#db, image, withoutData(image, "saving", nowMs));
+      try {
+        await this.#write(image, withoutData(image, "saving", nowMs));
+      } catch (error) {
+        // Nobody holds this grant. A Fault says that nothing was written: the row is then somebody else's. Of
+        // anything else only the answer may have been lost.
+        const claimed = error instanceof Fault ? undefined : await this.#present(image.id);
+        await this.#giveUp(claim, claimed, config);
+        throw error;
+      }
       return { attemptId, key, leaseMs: uploadLeaseMs };
     });
   }
@@ -214,32 +240,16 @@ export class ImageObject extends DurableObject<Env> {
         await this.#store.completeMultipart(upload.key, uploadId, parts);
       }
       const { image } = await findImage(this.#db, imageId, null);
-      try {
-        await updateImage(this.#db, image, {
-          ...image,
-          revision: image.revision + 1,
-          status: "active",
-          size: data.size,
-          checksum: data.checksum,
-          osHashAlgo: config.hashAlgorithm,
-          osHashValue: data.osHashValue,
-          updatedAtMs: Date.now(),
-          locations: [{ store: DEFAULT_STORE, key: upload.key }],
-        });
-      } catch (error) {
-        // A write whose answer was lost may have been made: the row tells.
-        const present = await this.#present(imageId);
-        if (present === undefined || !refersTo(present, upload.key)) throw error;
-      }
+      if (!refersTo(image, upload.key)) await this.#commit(image, upload.key, data, config);
       await this.#ledger.write(undefined, await this.#ledger.owed());
     });
   }
 
   /**
-   * Ends an upload that went wrong somewhere: the image is queued again and the bytes go (contract ST-4,
-   * UPL-13), unless the row shows that its commit came through after all.
+   * Ends an upload that went wrong somewhere and says how it ended: the image is queued again and the bytes
+   * go (contract ST-4, UPL-13), unless the row shows that the commit came through after all.
    */
-  abandonUpload(imageId: string, attemptId: string): Promise<Outcome<"abandoned" | "committed">> {
+  abandonUpload(imageId: string, attemptId: string): Promise<Outcome<UploadEnd>> {
     return this.#inTurn(async (config) => {
       const upload = await this.#ledger.upload();
       const isCurrent = upload?.imageId === imageId && upload.attemptId === attemptId;
@@ -249,16 +259,17 @@ export class ImageObject extends DurableObject<Env> {
         return "committed";
       }
       if (isCurrent) await this.#giveUp(upload, image, config);
-      return "abandoned";
+      if (image === undefined) return "image_gone";
+      return isCurrent ? "abandoned" : "upload_superseded";
     });
   }
 
   /** The ledger's earliest deadline has come: a lease ran out, or bytes are to be removed. */
   override async alarm(): Promise<void> {
     await this.#lock.run(async () => {
-      const config = loadConfig(this.env);
-      const upload = await this.#ledger.upload();
       try {
+        const config = loadConfig(this.env);
+        const upload = await this.#ledger.upload();
         if (upload !== undefined && upload.deadlineMs <= Date.now()) {
           await this.#giveUp(upload, await this.#present(upload.imageId), config);
           log({ event: "upload_lease_expired", image_id: upload.imageId });
@@ -289,6 +300,12 @@ export class ImageObject extends DurableObject<Env> {
     return found.image;
   }
 
+  /** Writes a changed image; a move of its status that the machine does not have is a bug. */
+  async #write(before: Image, after: Image): Promise<void> {
+    assertMove(before.status, after.status);
+    await updateImage(this.#db, before, after);
+  }
+
   /** One change of the record by its rule; a change that returns the very same image writes nothing. */
   #change(caller: Caller, change: (image: Image, config: Config) => Image): Promise<Outcome<void>> {
     return this.#inTurn(async (config) => {
@@ -296,7 +313,7 @@ export class ImageObject extends DurableObject<Env> {
       const changed = change(image, config);
       if (changed === image) return;
       const updatedAtMs = Date.now();
-      await updateImage(this.#db, image, { ...changed, revision: image.revision + 1, updatedAtMs });
+      await this.#write(image, { ...changed, revision: image.revision + 1, updatedAtMs });
     });
   }
 
@@ -332,6 +349,28 @@ export class ImageObject extends DurableObject<Env> {
     throw new Fault(isGone ? "image_gone" : "upload_superseded", { imageId });
   }
 
+  /** The one write that makes an image active. Nothing but a claimed image is written over. */
+  async #commit(image: Image, key: string, data: UploadedData, config: Config): Promise<void> {
+    if (image.status !== "saving") throw new Fault("upload_superseded", { imageId: image.id });
+    try {
+      await this.#write(image, {
+        ...image,
+        revision: image.revision + 1,
+        status: "active",
+        size: data.size,
+        checksum: data.checksum,
+        osHashAlgo: config.hashAlgorithm,
+        osHashValue: data.osHashValue,
+        updatedAtMs: Date.now(),
+        locations: [{ store: DEFAULT_STORE, key }],
+      });
+    } catch (error) {
+      // A write whose answer was lost may have been made: the row tells.
+      const present = await this.#present(image.id);
+      if (present === undefined || !refersTo(present, key)) throw error;
+    }
+  }
+
   async #renew(upload: Upload, { uploadLeaseMs }: Config): Promise<void> {
     const renewed = { ...upload, deadlineMs: Date.now() + uploadLeaseMs };
     await this.#ledger.write(renewed, await this.#ledger.owed());
@@ -345,7 +384,7 @@ export class ImageObject extends DurableObject<Env> {
   ): Promise<void> {
     const nowMs = Date.now();
     if (image?.status === "saving") {
-      await updateImage(this.#db, image, withoutData(image, "queued", nowMs));
+      await this.#write(image, withoutData(image, "queued", nowMs));
     }
     const owed = [...(await this.#ledger.owed()), oweUpload(upload, nowMs, uploadLeaseMs)];
     await this.#ledger.write(undefined, owed);
@@ -355,17 +394,21 @@ export class ImageObject extends DurableObject<Env> {
   async #removeOwed(): Promise<void> {
     const [upload, owed] = await Promise.all([this.#ledger.upload(), this.#ledger.owed()]);
     const nowMs = Date.now();
-    const remaining: Owed[] = [];
-    for (const entry of owed) {
-      if (entry.dueMs > nowMs) {
-        remaining.push(entry);
-        continue;
+    const due = owed.filter((entry) => entry.dueMs <= nowMs).slice(0, REMOVALS_AN_ALARM);
+    const remaining = owed.filter((entry) => !due.includes(entry));
+    const [first] = due;
+    if (first !== undefined) {
+      const image = await this.#present(first.imageId);
+      if (image?.status === "saving" && upload === undefined) {
+        // A claim that was given up for lost, and whose write came through behind that.
+        await this.#write(image, withoutData(image, "queued", nowMs));
       }
-      const image = await this.#present(entry.imageId);
-      if (entry.key === upload?.key || (image !== undefined && refersTo(image, entry.key)))
-        continue;
-      const next = await this.#remove(entry, nowMs);
-      if (next !== undefined) remaining.push(next);
+      for (const entry of due) {
+        const isNamed = image !== undefined && refersTo(image, entry.key);
+        if (isNamed || entry.key === upload?.key) continue;
+        const next = await this.#remove(entry, nowMs);
+        if (next !== undefined) remaining.push(next);
+      }
     }
     await this.#ledger.write(upload, remaining);
   }

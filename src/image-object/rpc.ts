@@ -48,3 +48,9 @@ export interface UploadedData {
     | { readonly uploadId: string; readonly parts: readonly PartReceipt[] }
     | undefined;
 }
+
+/**
+ * How an upload ended that failed on its way: its commit had come through (`committed`), it was given up now
+ * (`abandoned`), or it had lost the image before, to a deletion or to its lease's end.
+ */
+export type UploadEnd = "committed" | "abandoned" | "image_gone" | "upload_superseded";

@@ -64,7 +64,7 @@ function isWord(token: string | undefined, word: string): boolean {
 
 function tokenize(text: string): string[] {
   // A target attribute brings parentheses of its own: %(owner)s is part of its check.
-  return text.match(/[()](?!s)|(?:%\(\w+\)s|[^\s()])+/g) ?? [];
+  return text.match(/(?:%\(\w+\)s|[^\s()])+|[()]/g) ?? [];
 }
 
 function parseCheck(token: string, ruleNamed: (name: string) => Check): Check {

@@ -65,13 +65,23 @@ describe("glance", () => {
   it("creates with a file, lists, shows and downloads the same bytes", async () => {
     const id = await create("--name", "with-file", "--file", disk);
     expect(await glance("glimpse", "image-list")).toContain(id);
-    const shown = await glance("glimpse", "image-show", id);
+    const shown = await glance("glimpse", "image-show", "--max-column-width", "200", id);
     const sha512 = await sha512OfFile(disk);
     expect(cellOf(shown, "status")).toBe("active");
     expect(cellOf(shown, "os_hash_value")).toBe(sha512);
     const saved = join(state.path, "saved.raw");
     await glance("glimpse", "image-download", "--file", saved, id);
     expect(await sha512OfFile(saved)).toBe(sha512);
+  });
+
+  it("lists in the order it asks the server for, page by page", async () => {
+    for (const name of ["page-b", "page-c", "page-a"])
+      await create("--name", name, "--tag", "page");
+    const sorted = ["--sort-key", "name", "--sort-dir", "asc", "--tag", "page"];
+    const table = await glance("glimpse", "image-list", ...sorted, "--page-size", "1");
+    expect(table.match(/page-[abc]/g)).toEqual(["page-a", "page-b", "page-c"]);
+    const first = await glance("glimpse", "image-list", ...sorted, "--limit", "2");
+    expect(first.match(/page-[abc]/g)).toEqual(["page-a", "page-b"]);
   });
 
   it("uploads to an image made before, once", async () => {

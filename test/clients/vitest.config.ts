@@ -4,6 +4,7 @@ import { defineConfig } from "vitest/config";
 // the clients and the servers have the machine to themselves.
 export default defineConfig({
   root: import.meta.dirname,
+  cacheDir: "../../node_modules/.vite",
   test: {
     include: ["*.test.ts"],
     fileParallelism: false,

@@ -75,3 +75,14 @@ export async function plantMembers(imageId: string, memberIds: readonly string[]
   );
   await env.DB.batch(memberIds.map((memberId) => insert.bind(memberId, imageId)));
 }
+
+/** Whether a call moves updated_at on (contract TIM-3); nobody waits for the clock. */
+export async function movesOn(imageId: string, call: () => Promise<unknown>): Promise<boolean> {
+  await env.DB.prepare("UPDATE images SET updated_at = 0 WHERE id = ?").bind(imageId).run();
+  await call();
+  const row = await env.DB.prepare("SELECT updated_at FROM images WHERE id = ?")
+    .bind(imageId)
+    .first<{ updated_at: number }>();
+  if (row === null) throw new Error(`no image ${imageId}`);
+  return row.updated_at !== 0;
+}

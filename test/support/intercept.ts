@@ -25,13 +25,12 @@ export interface Statement {
 /** Stands around every call; calls through with `proceed`, or does not. */
 export type Around = <T>(call: BindingCall, proceed: () => Promise<T>) => Promise<T>;
 
-type Method = (...args: never[]) => unknown;
-
 /** The method of that name, bound to its object. */
 function methodOf(target: object, name: string | symbol): (...args: unknown[]) => unknown {
   const method: unknown = Reflect.get(target, name, target);
   if (typeof method !== "function") throw new Error(`there is no method ${String(name)}`);
-  return (...args) => (method as Method).apply(target, args as never[]);
+  // A method of a remote object takes any name for one of the remote object's, `apply` too.
+  return (...args) => Reflect.apply(method, target, args);
 }
 
 /** A D1 database with `around` standing around each round trip; a batch is one. */
@@ -78,6 +77,8 @@ export function interceptR2(bucket: R2Bucket, around: Around): R2Bucket {
     new Proxy(upload, {
       get(target, name) {
         if (name === "key" || name === "uploadId") return target[name];
+        // What is awaited is asked for this.
+        if (name === "then") return undefined;
         const method = methodOf(target, name);
         const operation = name === "uploadPart" ? "part" : String(name);
         return (...args: unknown[]) =>

@@ -1,0 +1,7 @@
+import { describe } from "vitest";
+import { MemoryBlobStore } from "../../../src/blob/memory.ts";
+import { describeBlobStore } from "../../suites/blob-store.ts";
+
+describe("MemoryBlobStore", () => {
+  describeBlobStore(() => new MemoryBlobStore());
+});

@@ -1,0 +1,317 @@
+import { env } from "cloudflare:workers";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { Fault } from "../../src/domain/fault.ts";
+import { type Config, loadConfig, parseConfig } from "../../src/env.ts";
+import { owner } from "../support/callers.ts";
+import { Service } from "../support/service.ts";
+
+/** The variables of wrangler.toml as they stand there, and the two secrets of the tests. */
+const variables: Readonly<Record<string, string>> = Object.fromEntries(
+  Object.entries(env).filter((entry): entry is [string, string] => typeof entry[1] === "string"),
+);
+const SECRETS = ["IDENTITY", "TOKEN_SECRET"];
+
+const parse = (changes: Readonly<Record<string, unknown>> = {}) =>
+  parseConfig({ ...variables, ...changes });
+
+/** The sentence with which a configuration is refused. */
+function refusalOf(changes: Readonly<Record<string, unknown>>): string {
+  try {
+    parse(changes);
+  } catch (error) {
+    if (error instanceof Fault && error.code === "misconfigured") return error.text;
+    throw error;
+  }
+  throw new Error(`accepted: ${JSON.stringify(changes)}`);
+}
+
+const NO_INTEGERS = [
+  "",
+  "many",
+  "1.5",
+  "1e3",
+  "0x10",
+  "--1",
+  "1 2",
+  "١",
+  "9007199254740993",
+  "NaN",
+];
+const notOffered = (values: readonly string[]) => [...values, "true!", "no", "maybe", "-1"];
+
+/** Values with which nobody can mean anything, for every variable of wrangler.toml. */
+const BAD: Readonly<Record<string, readonly string[]>> = {
+  AUTH: ["none", "Builtin", "keystone"],
+  PUBLIC_ENDPOINT: [
+    "example.com",
+    "/image",
+    "ftp://example.com",
+    "javascript:alert(1)",
+    "https://",
+    "https://exa mple.com",
+    "https://example.com:99999",
+    "https://example.com/?a=b",
+    "https://example.com/#top",
+    "https://user:password@example.com",
+  ],
+  CORS_ALLOWED_ORIGINS: [
+    ",",
+    "https://a.example,",
+    "example.com",
+    "https://a.example/",
+    "https://a.example/path",
+    "https://a.example https://b.example",
+    "https://*.example.com",
+    "ws:",
+    "null",
+    "any",
+  ],
+  ALLOW_ANONYMOUS_ACCESS: ["yes", "TRUE", "1"],
+  POLICY: [
+    "",
+    "{",
+    "[]",
+    "null",
+    '"get_image"',
+    '{"get_image": true}',
+    '{"no_such_rule": "@"}',
+    '{"__proto__": "@"}',
+    '{"get_image": "role:"admin"}',
+    '{"get_image": "role:admin or"}',
+    '{"get_image": "(role:admin"}',
+    '{"get_image": "(service_roles:admin"}',
+    '{"get_image": "rule:get_image"}',
+    '{"get_image": "rule:no_such_rule"}',
+    '{"get_image": "admin"}',
+  ],
+  LIMIT_PARAM_DEFAULT: [...NO_INTEGERS, "0", "-1"],
+  API_LIMIT_MAX: [...NO_INTEGERS, "0", "-1"],
+  IMAGE_PROPERTY_QUOTA: NO_INTEGERS,
+  IMAGE_TAG_QUOTA: NO_INTEGERS,
+  IMAGE_MEMBER_QUOTA: NO_INTEGERS,
+  IMAGE_LOCATION_QUOTA: NO_INTEGERS,
+  IMAGE_SIZE_CAP: [...NO_INTEGERS, "-1", "1TB"],
+  USER_STORAGE_QUOTA: notOffered(["1", "10GB", ""]),
+  USE_KEYSTONE_LIMITS: notOffered(["true", ""]),
+  MAX_REQUEST_ID_LENGTH: [...NO_INTEGERS, "-1"],
+  DISK_FORMATS: ["", ",", "raw,", "raw,,iso"],
+  CONTAINER_FORMATS: ["", ",", ",bare"],
+  IMPORT_METHODS: notOffered(["glance-direct", "web-download,copy-image"]),
+  HASHING_ALGORITHM: ["", "SHA512", "sha-512", "sha3", "crc32"],
+  SHOW_IMAGE_DIRECT_URL: notOffered(["true", ""]),
+  SHOW_MULTIPLE_LOCATIONS: notOffered(["true", ""]),
+  DELAYED_DELETE: notOffered(["true", ""]),
+  UPLOAD_LEASE_SECONDS: [...NO_INTEGERS, "0", "-1", "86401"],
+  TOKEN_TTL_SECONDS: ["0", "-1", "1.5", "soon", "99999999999"],
+};
+
+// The test runner adds some of its own, which begin with an underscore.
+const names = Object.keys(variables).filter((name) => !/^_/.test(name) && !SECRETS.includes(name));
+
+describe("the variables of wrangler.toml", () => {
+  it("are all in the table of bad values", () => {
+    expect(Object.keys(BAD).sort()).toEqual([...names].sort());
+  });
+
+  it.each(names)("%s may be left out: what stands there is its default", (name) => {
+    // Secrets and policies are compared by what they say.
+    const comparable = ({ policy: _, ...config }: Config) => JSON.stringify(config);
+    expect(comparable(parse({ [name]: undefined }))).toBe(comparable(parse()));
+  });
+
+  it("are the limits of contract 01 §1.8", () => {
+    expect(parse()).toMatchObject({
+      publicEndpoint: undefined,
+      corsAllowedOrigins: ["*"],
+      hashAlgorithm: "sha512",
+      maxRequestIdLength: 64,
+      uploadLeaseMs: 300_000,
+      auth: { mode: "builtin", tokenTtlSeconds: 14_400, allowAnonymous: false },
+      limits: {
+        pageDefault: 25,
+        pageMax: 1000,
+        imageProperties: 128,
+        imageTags: 128,
+        imageMembers: 128,
+        imageLocations: 10,
+        imageBytes: 1_099_511_627_776,
+        diskFormats: "ami,ari,aki,vhd,vhdx,vmdk,raw,qcow2,vdi,iso,ploop".split(","),
+        containerFormats: "ami,ari,aki,bare,ovf,ova,docker,compressed".split(","),
+      },
+    });
+  });
+});
+
+describe("a bad value", () => {
+  const lines = Object.entries(BAD).flatMap(([name, values]) =>
+    values.map((value) => [name, value] as const),
+  );
+  it.each(lines)("is refused with a sentence that names the variable: %s=%j", (name, value) => {
+    expect(refusalOf({ [name]: value })).toMatch(new RegExp(`\\b${name}\\b.*\\.$`));
+  });
+
+  const untrue = [7, true, {}, [], () => "x"];
+  it.each([...names, ...SECRETS, "IMAGE_SCHEMA"])("of %s is whatever is no text", (name) => {
+    for (const value of untrue) expect(refusalOf({ [name]: value })).toContain(name);
+  });
+
+  it.each([
+    ["IMAGE_SCHEMA", "{"],
+    ["IMAGE_SCHEMA", "[]"],
+    ["IMAGE_SCHEMA", '{"name": {"type": "string"}}'],
+    ["IMAGE_SCHEMA", '{"team": {"type": "integer"}}'],
+    ["IMAGE_SCHEMA", '{"team": {"type": "string", "pattern": "("}}'],
+    ["IDENTITY", ""],
+    ["IDENTITY", "{"],
+    ["IDENTITY", "{}"],
+    ["TOKEN_SECRET", ""],
+    ["TOKEN_SECRET", "too short"],
+  ])("of a secret or an option is refused by its name too: %s=%j", (name, value) => {
+    expect(refusalOf({ [name]: value })).toContain(name);
+  });
+
+  it("is not quoted when it is a secret", () => {
+    expect(refusalOf({ TOKEN_SECRET: "hunter2" })).not.toContain("hunter2");
+    expect(refusalOf({ IDENTITY: '{"hunter2": ' })).not.toContain("hunter2");
+  });
+
+  const oneEach = lines.filter(([name], index) => lines[index - 1]?.[0] !== name);
+  it.each(oneEach)(
+    "stops the Worker: 503 with that sentence on every path: %s=%j",
+    async (name, value) => {
+      const service = new Service({ settings: { [name]: value } });
+      const calls = [
+        [null, "/"],
+        [null, "/healthcheck"],
+        [owner, "/v2/images"],
+        [null, "/identity/v3"],
+      ] as const;
+      for (const [caller, path] of calls) {
+        const response = await service.call(caller, "GET", path);
+        expect(response.status).toBe(503);
+        expect(await response.text()).toContain(name);
+        expect(response.headers.get("x-openstack-request-id")).toMatch(/^req-/);
+      }
+    },
+  );
+});
+
+describe("a good value", () => {
+  it.each<[string, string, (config: Config) => unknown, unknown]>([
+    ["PUBLIC_ENDPOINT", "", (config) => config.publicEndpoint, undefined],
+    [
+      "PUBLIC_ENDPOINT",
+      " https://a.example/ ",
+      (config) => config.publicEndpoint,
+      "https://a.example",
+    ],
+    [
+      "PUBLIC_ENDPOINT",
+      "HTTPS://A.example:443",
+      (config) => config.publicEndpoint,
+      "https://a.example",
+    ],
+    [
+      "PUBLIC_ENDPOINT",
+      "http://a.example/b/c//",
+      (config) => config.publicEndpoint,
+      "http://a.example/b/c",
+    ],
+    ["PUBLIC_ENDPOINT", "http:a.example", (config) => config.publicEndpoint, "http://a.example"],
+    ["CORS_ALLOWED_ORIGINS", "*", (config) => config.corsAllowedOrigins, ["*"]],
+    ["CORS_ALLOWED_ORIGINS", "", (config) => config.corsAllowedOrigins, []],
+    [
+      "CORS_ALLOWED_ORIGINS",
+      "https://a.example, http://localhost:8080",
+      (config) => config.corsAllowedOrigins,
+      ["https://a.example", "http://localhost:8080"],
+    ],
+    ["IMAGE_TAG_QUOTA", "-1", (config) => config.limits.imageTags, -1],
+    ["IMAGE_TAG_QUOTA", "0", (config) => config.limits.imageTags, 0],
+    ["IMAGE_SIZE_CAP", "0", (config) => config.limits.imageBytes, 0],
+    ["IMAGE_SIZE_CAP", "9007199254740991", (config) => config.limits.imageBytes, 2 ** 53 - 1],
+    ["API_LIMIT_MAX", " 10 ", (config) => config.limits.pageMax, 10],
+    ["MAX_REQUEST_ID_LENGTH", "0", (config) => config.maxRequestIdLength, 0],
+    ["DISK_FORMATS", " raw , iso ", (config) => config.limits.diskFormats, ["raw", "iso"]],
+    ["UPLOAD_LEASE_SECONDS", "86400", (config) => config.uploadLeaseMs, 86_400_000],
+    ["TOKEN_TTL_SECONDS", "60", (config) => config.auth.tokenTtlSeconds, 60],
+    ["ALLOW_ANONYMOUS_ACCESS", "true", (config) => config.auth.allowAnonymous, true],
+    ["USER_STORAGE_QUOTA", "0", (config) => config.limits.imageBytes, 1024 ** 4],
+  ])("is taken: %s=%j", (name, value, read, expected) => {
+    expect(read(parse({ [name]: value }))).toEqual(expected);
+  });
+
+  it.each(["", "@", "!", "(service_roles:nova or role:admin)", "not (role:a)", "rule:get_images"])(
+    "is an expression of the policy language: %j",
+    (expression) => {
+      expect(() => parse({ POLICY: JSON.stringify({ get_image: expression }) })).not.toThrow();
+    },
+  );
+
+  it("is read once an isolate", () => {
+    const own = { ...env };
+    expect(loadConfig(own)).toBe(loadConfig(own));
+    expect(Object.isFrozen(loadConfig(own))).toBe(true);
+  });
+});
+
+describe("any value", () => {
+  /** A configuration that serves, or a sentence that names the variable: nothing else ever happens. */
+  async function servesOrNames(name: string, value: unknown): Promise<void> {
+    try {
+      parse({ [name]: value });
+    } catch (error) {
+      expect(error).toBeInstanceOf(Fault);
+      expect((error as Fault).code).toBe("misconfigured");
+      expect((error as Fault).text).toContain(name);
+      return;
+    }
+    if (typeof value !== "string") return;
+    const service = new Service({ settings: { [name]: value } });
+    for (const path of ["/", "/v2/images"]) {
+      const response = await service.fetch(new Request(`http://image.test${path}`));
+      expect(response.status).toBeLessThan(500);
+      await response.arrayBuffer();
+    }
+  }
+
+  /** Text, and text that comes near to what is wanted. */
+  const near: fc.Arbitrary<string> = fc.oneof(
+    fc.string({ unit: "binary" }),
+    fc.integer().map(String),
+    fc.bigInt().map(String),
+    fc.double().map(String),
+    fc.json(),
+    fc.webUrl({ withFragments: true, withQueryParameters: true }),
+    fc.array(fc.string({ maxLength: 5 })).map((items) => items.join(",")),
+    fc
+      .array(
+        fc.constantFrom("http:", "//", "/", "\\", "a", "@", ":", "?", "#", " ", "\n", "%", ".."),
+      )
+      .map((parts) => parts.join("")),
+    fc
+      .array(
+        fc.constantFrom("(", ")", "and", "or", "not", "role:a", "rule:get_image", "%(owner)s", " "),
+      )
+      .map((words) => JSON.stringify({ get_image: words.join(" ") })),
+    fc
+      .dictionary(
+        fc.string(),
+        fc.record({ type: fc.constantFrom("string", "null", "x"), x: fc.json() }),
+      )
+      .map((value) => JSON.stringify(value)),
+  );
+
+  it.each([...names, ...SECRETS, "IMAGE_SCHEMA", "DEVELOPMENT"])(
+    "of %s gives a configuration that serves, or a sentence with that name",
+    async (name) => {
+      await fc.assert(
+        fc.asyncProperty(fc.oneof({ arbitrary: near, weight: 5 }, fc.anything()), (value) =>
+          servesOrNames(name, value),
+        ),
+        { numRuns: 60 },
+      );
+    },
+  );
+});

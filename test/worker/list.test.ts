@@ -1,0 +1,56 @@
+import { describe, expect, it } from "vitest";
+import { owner } from "../support/callers.ts";
+import { type ImageRecord, Service } from "../support/service.ts";
+
+const service = new Service();
+
+interface Page {
+  images: ImageRecord[];
+  first: string;
+  next?: string;
+  schema: string;
+}
+
+async function list(path: string): Promise<Page> {
+  const response = await service.call(owner, "GET", path);
+  expect(response.status).toBe(200);
+  return response.json();
+}
+
+describe("GET /v2/images", () => {
+  it("PAG-4, PAG-5: a full page has a next, and the last full one leads to an empty page without", async () => {
+    const created = [];
+    for (let n = 0; n < 4; n++) {
+      created.push((await service.create(owner, { name: "paged" })).id);
+    }
+    const first = await list("/v2/images?name=paged&limit=2");
+    expect(first).toMatchObject({
+      first: "/v2/images?name=paged&limit=2",
+      next: `/v2/images?name=paged&limit=2&marker=${first.images[1]?.id}`,
+      schema: "/v2/schemas/images",
+    });
+    const second = await list(first.next ?? "");
+    const third = await list(second.next ?? "");
+    expect(third.images).toEqual([]);
+    expect(third.next).toBeUndefined();
+    const shown = [...first.images, ...second.images].map(({ id }) => id);
+    expect(shown.sort()).toEqual(created.sort());
+  });
+
+  it("PAG-4: a page that is not full has no next", async () => {
+    await service.create(owner, { name: "alone" });
+    const page = await list("/v2/images?name=alone&limit=2");
+    expect(page.images).toHaveLength(1);
+    expect(page.next).toBeUndefined();
+  });
+});
+
+describe("GET /v2/info/import", () => {
+  it("IMP-16: names no import method as long as none is there", async () => {
+    const response = await service.call(owner, "GET", "/v2/info/import");
+    expect(response.status).toBe(200);
+    expect(await response.json()).toEqual({
+      "import-methods": { description: expect.any(String), type: "array", value: [] },
+    });
+  });
+});
