@@ -5,7 +5,7 @@
 
 import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare, R2_PLUGIN } from "miniflare";
@@ -105,7 +105,6 @@ R2_PLUGIN.getServices = async (options) => {
  * }} options
  */
 export async function startLocalServer({ stateDir, host, port, vars, onLog }) {
-  await mkdir(stateDir, { recursive: true });
   const modulePath = await bundleWorker(stateDir);
   const { workerOptions } = unstable_getMiniflareWorkerOptions(configPath);
   const miniflare = new Miniflare(

@@ -2,7 +2,8 @@
 // `npm start`: Glimpse on this machine, ready to use.
 
 import { createHash } from "node:crypto";
-import { rm, writeFile } from "node:fs/promises";
+import { mkdirSync, rmSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import net from "node:net";
 import { platform, tmpdir } from "node:os";
 import { join, relative, resolve } from "node:path";
@@ -91,20 +92,33 @@ async function assertPortIsFree(host, port) {
   await new Promise((done) => server.close(done));
 }
 
+/** What every system takes as the path of a local socket. */
+const MAX_SOCKET_PATH_BYTES = 100;
+
+/** @param {string} stateDir */
+function lockPath(stateDir) {
+  const path = join(stateDir, "lock");
+  const isWindows = platform() === "win32";
+  if (!isWindows && Buffer.byteLength(path) <= MAX_SOCKET_PATH_BYTES) return path;
+  const name = `glimpse-${createHash("sha256").update(stateDir).digest("hex").slice(0, 16)}`;
+  return isWindows ? `\\\\.\\pipe\\${name}` : join(tmpdir(), name);
+}
+
 /**
  * Two servers on one state directory would run its alarms twice. A local socket is the lock, since
  * nobody answers on it any more once its process is gone, however that ended.
  * @param {string} stateDir
  */
 async function lockState(stateDir) {
-  const name = `glimpse-${createHash("sha256").update(stateDir).digest("hex").slice(0, 16)}`;
-  const path = platform() === "win32" ? `\\\\.\\pipe\\${name}` : join(tmpdir(), `${name}.sock`);
+  const path = lockPath(stateDir);
   if (await isAnswering(path)) {
     throw new Refusal(`Another server is running on ${stateDir}; choose another with --state.`);
   }
-  await rm(path, { force: true });
+  mkdirSync(stateDir, { recursive: true });
+  rmSync(path, { force: true });
   const lock = await listen({ path });
   lock.unref();
+  process.once("exit", () => rmSync(path, { force: true }));
 }
 
 /**
@@ -124,9 +138,13 @@ function isAnswering(path) {
  * @param {string} url
  */
 async function waitUntilHealthy(url) {
-  const response = await fetch(`${url}/healthcheck`, { signal: AbortSignal.timeout(10_000) });
-  const body = await response.text();
-  if (response.status !== 200) throw new Refusal(`The Worker does not serve: ${body.trim()}`);
+  const response = await fetch(`${url}/healthcheck`, {
+    headers: { accept: "application/json" },
+    signal: AbortSignal.timeout(10_000),
+  });
+  if (response.status === 200) return;
+  const { message } = await response.json();
+  throw new Refusal(`The Worker does not serve: ${message}`);
 }
 
 /** @param {string[]} args */

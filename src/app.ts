@@ -59,9 +59,7 @@ export async function handle(
   } catch (error) {
     response = refuse(exchange, error);
   }
-  // A body that nobody read is let go, so that the connection can be used again.
-  if (request.body !== null && !request.bodyUsed)
-    await request.body.cancel().catch(() => undefined);
+  if (request.body !== null && !request.bodyUsed) await drain(request.body);
   const reply = request.method === "HEAD" ? new Response(null, response) : response;
   reply.headers.set("x-openstack-request-id", exchange.requestId);
   addCorsHeaders(request, reply.headers, corsOrigins);
@@ -75,6 +73,18 @@ export async function handle(
     fault: exchange.fault,
   });
   return reply;
+}
+
+/** How long a refused upload may go on before it is cut off. */
+const DRAIN_MS = 30_000;
+
+/**
+ * Reads a body that nobody wants. python-requests, under every OpenStack client, reads the answer only after
+ * it has sent the body: were that cut off, its user would learn of a broken pipe and not of the reason.
+ */
+async function drain(body: ReadableStream): Promise<void> {
+  const signal = AbortSignal.timeout(DRAIN_MS);
+  await body.pipeTo(new WritableStream(), { signal }).catch(() => undefined);
 }
 
 /** The first path segment decides: discovery, health, identity, or the Image API in an accepted version. */

@@ -23,10 +23,7 @@ export function reasonPhrase(status: number): string {
   return REASONS[status] ?? "Error";
 }
 
-/**
- * A fault as a response in the shape the caller prefers: JSON, or HTML or plain text for those who ask for
- * them (contract 01 §1.6; ERR-8 lets JSON stand for `*` and for no preference, which every client reads).
- */
+/** A fault as a response in the shape the caller prefers: JSON, HTML or plain text (contract 01 §1.6). */
 export function renderFault(fault: Fault, request: Request, baseUrl: string): Response {
   const type = preferredType(request.headers.get("accept"));
   const headers = new Headers(faultHeaders(fault, request, baseUrl));
@@ -69,16 +66,21 @@ function faultHeaders(fault: Fault, request: Request, baseUrl: string): Record<s
 const OFFERED = ["application/json", "text/html", "text/plain"] as const;
 type OfferedType = (typeof OFFERED)[number];
 
-/** The offered type that an Accept header ranks first; ties go to JSON (RFC 9110 §12.5.1). */
+/**
+ * The best of the types that an Accept header names; ties go to JSON. A header with wildcards only gets HTML, as
+ * from the reference: glanceclient sends such a one and takes JSON for an error of another shape (contract
+ * ERR-2). Without preference it is JSON.
+ */
 function preferredType(accept: string | null): OfferedType {
-  let best: { type: OfferedType; quality: number } = { type: "application/json", quality: 0 };
-  if (accept === null || accept.trim() === "") return best.type;
-  const ranges = accept.split(",").map(parseRange);
+  const ranges = (accept ?? "").split(",").map(parseRange);
+  const qualityOf = (name: string) => ranges.find(({ range }) => range === name)?.quality ?? 0;
+  let best: { type: OfferedType | undefined; quality: number } = { type: undefined, quality: 0 };
   for (const type of OFFERED) {
-    const quality = qualityOf(type, ranges);
-    if (quality > best.quality) best = { type, quality };
+    if (qualityOf(type) > best.quality) best = { type, quality: qualityOf(type) };
   }
-  return best.type;
+  if (best.type !== undefined) return best.type;
+  const takesAnything = qualityOf("*/*") > 0 || qualityOf("text/*") > 0;
+  return takesAnything ? "text/html" : "application/json";
 }
 
 interface MediaRange {
@@ -91,16 +93,6 @@ function parseRange(item: string): MediaRange {
   const weight = parameters.find((parameter) => parameter.startsWith("q="))?.slice(2);
   const quality = weight === undefined ? 1 : Number(weight);
   return { range, quality: quality >= 0 && quality <= 1 ? quality : 0 };
-}
-
-/** The most specific range that covers the type decides its weight. */
-function qualityOf(type: string, ranges: readonly MediaRange[]): number {
-  const family = `${type.slice(0, type.indexOf("/"))}/*`;
-  for (const candidate of [type, family, "*/*"]) {
-    const found = ranges.find(({ range }) => range === candidate);
-    if (found !== undefined) return found.quality;
-  }
-  return 0;
 }
 
 function escapeHtml(text: string): string {

@@ -1,9 +1,9 @@
 import { once } from "node:events";
 import type { ClientRequest, IncomingMessage } from "node:http";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { ImageApi } from "./image-api.ts";
 import { poll } from "./poll.ts";
-import { makeStateDir, type Server, startServer } from "./server.ts";
+import { killServers, makeStateDir, type Server, startServer } from "./server.ts";
 import { countStoredPieces } from "./stored-data.ts";
 import { MiB, makeBytes, sha512Of } from "./test-data.ts";
 
@@ -51,6 +51,8 @@ async function answerOf(put: ClientRequest): Promise<number | undefined> {
 }
 
 describe("a server that is killed in the middle of an upload", () => {
+  afterEach(killServers);
+
   for (const [kind, lengthBytes] of [
     ["of known length", sizeMiB * MiB],
     ["in chunks", undefined],
@@ -114,7 +116,7 @@ describe("a running server", () => {
   });
 
   afterAll(async () => {
-    await server?.stop();
+    await killServers();
     await state?.remove();
   });
 

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { developmentClouds } from "../../scripts/clouds.mjs";
 import { Commands } from "./commands.ts";
-import { makeStateDir, type Server, startServer } from "./server.ts";
+import { killServers, makeStateDir, type Server, startServer } from "./server.ts";
 import { makeBytes, sha512OfFile } from "./test-data.ts";
 
 // Debian's `glance`, the older client: it fetches the schemas first and builds its options from them.
@@ -23,7 +23,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   commands?.close();
-  await server?.stop();
+  await killServers();
   await state?.remove();
 });
 

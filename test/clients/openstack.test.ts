@@ -8,7 +8,7 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { makeIso, makeQcow2 } from "./bootable.ts";
 import { Commands } from "./commands.ts";
-import { makeStateDir, type Server, startServer } from "./server.ts";
+import { killServers, makeStateDir, type Server, startServer } from "./server.ts";
 import { sha512OfFile } from "./test-data.ts";
 
 // Debian's `openstack` against a started server, as the people of dev/identity.json: `glimpse` is a member
@@ -47,7 +47,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   commands?.close();
-  await server?.stop();
+  await killServers();
   await state?.remove();
 });
 

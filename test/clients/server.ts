@@ -28,6 +28,14 @@ export async function makeStateDir(): Promise<{ path: string; remove(): Promise<
   return { path, remove: () => rm(path, { recursive: true, force: true }) };
 }
 
+const started = new Set<() => Promise<void>>();
+
+/** Ends whatever a failed test left running. */
+export async function killServers(): Promise<void> {
+  for (const kill of started) await kill();
+  started.clear();
+}
+
 /** Starts a server and waits until it answers. `vars` override settings. */
 export async function startServer(
   stateDir: string,
@@ -38,10 +46,17 @@ export async function startServer(
   const child = spawn(
     process.execPath,
     [startScript, "--port", String(port), "--state", stateDir, ...overrides],
-    { detached: true, stdio: ["ignore", "pipe", "pipe"] },
+    {
+      detached: true,
+      stdio: ["ignore", "pipe", "pipe"],
+      // What a killed server leaves in its directory for temporary files goes away with its state.
+      env: { ...process.env, TMPDIR: stateDir },
+    },
   );
   const { pid } = child;
   if (pid === undefined) throw new Error("The server could not be started.");
+  const kill = () => end(child, () => process.kill(-pid, "SIGKILL"));
+  started.add(kill);
   const output = await waitForLine(child, "Glimpse answers on");
   return {
     url: `http://127.0.0.1:${port}`,
@@ -50,7 +65,7 @@ export async function startServer(
     pid,
     output,
     stop: () => end(child, () => child.kill("SIGTERM")),
-    kill: () => end(child, () => process.kill(-pid, "SIGKILL")),
+    kill,
   };
 }
 

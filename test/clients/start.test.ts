@@ -5,7 +5,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ImageApi } from "./image-api.ts";
-import { findFreePort, makeStateDir, startServer } from "./server.ts";
+import { findFreePort, killServers, makeStateDir, startServer } from "./server.ts";
 
 // `npm start`: what it says when it cannot start, and what it keeps.
 
@@ -15,7 +15,10 @@ beforeEach(async () => {
   state = await makeStateDir();
 });
 
-afterEach(() => state.remove());
+afterEach(async () => {
+  await killServers();
+  await state.remove();
+});
 
 const script = join(import.meta.dirname, "../../scripts/start.mjs");
 
