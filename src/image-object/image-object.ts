@@ -349,26 +349,23 @@ export class ImageObject extends DurableObject<Env> {
     throw new Fault(isGone ? "image_gone" : "upload_superseded", { imageId });
   }
 
-  /** The one write that makes an image active. Nothing but a claimed image is written over. */
+  /**
+   * The one write that makes an image active. Nothing but a claimed image is written over. Should its answer be
+   * lost, the uploader abandons the upload and hears that it was committed.
+   */
   async #commit(image: Image, key: string, data: UploadedData, config: Config): Promise<void> {
     if (image.status !== "saving") throw new Fault("upload_superseded", { imageId: image.id });
-    try {
-      await this.#write(image, {
-        ...image,
-        revision: image.revision + 1,
-        status: "active",
-        size: data.size,
-        checksum: data.checksum,
-        osHashAlgo: config.hashAlgorithm,
-        osHashValue: data.osHashValue,
-        updatedAtMs: Date.now(),
-        locations: [{ store: DEFAULT_STORE, key }],
-      });
-    } catch (error) {
-      // A write whose answer was lost may have been made: the row tells.
-      const present = await this.#present(image.id);
-      if (present === undefined || !refersTo(present, key)) throw error;
-    }
+    await this.#write(image, {
+      ...image,
+      revision: image.revision + 1,
+      status: "active",
+      size: data.size,
+      checksum: data.checksum,
+      osHashAlgo: config.hashAlgorithm,
+      osHashValue: data.osHashValue,
+      updatedAtMs: Date.now(),
+      locations: [{ store: DEFAULT_STORE, key }],
+    });
   }
 
   async #renew(upload: Upload, { uploadLeaseMs }: Config): Promise<void> {

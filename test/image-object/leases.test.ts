@@ -10,8 +10,9 @@ import {
   expectQueued,
   expectRetryWorks,
 } from "../support/expect-sound.ts";
-import type { Around } from "../support/intercept.ts";
+import { type Around, interceptR2 } from "../support/intercept.ts";
 import { Service } from "../support/service.ts";
+import { storedKeys } from "../support/stored-bytes.ts";
 import { TestedObject } from "../support/tested-object.ts";
 import { bodyOf, bytesOf } from "../support/upload-body.ts";
 
@@ -108,9 +109,12 @@ describe("an upload of which nothing is heard any more", () => {
   });
 
   it("UPL-13: lets the image be deleted, and leaves no bytes", async () => {
-    const { id, key } = await claim();
+    const { id, object, key } = await claim();
     await env.BLOBS.put(key, "there already");
     expect((await service.call(owner, "DELETE", `/v2/images/${id}`)).status).toBe(204);
+    // At once, not when the lease ends.
+    await object.ringAll();
+    expect(await storedKeys(id)).toEqual([]);
     await expectNothingLeft(id);
   });
 });
@@ -249,6 +253,24 @@ describe.each([
     expect(response.status).toBe(204);
     await expectData(id, data);
     await expectNothingLeft(id);
+  });
+});
+
+describe("a put that outlasts its lease", () => {
+  it("UPL-13: gets 409, and its bytes go, though the object has forgotten all about it", async () => {
+    const { id } = await service.createEmpty(owner);
+    const around: Around = async ({ operation }, proceed) => {
+      if (operation === "put") {
+        passTime(LEASE_SECONDS);
+        await new TestedObject(id).untilAtRest();
+      }
+      return proceed();
+    };
+    const slow = new Service({ bindings: { BLOBS: interceptR2(env.BLOBS, around) } });
+    expect((await slow.upload(owner, id, "hello")).status).toBe(409);
+    expect(await storedKeys(id)).toEqual([]);
+    await expectQueued(id);
+    await expectRetryWorks(id);
   });
 });
 

@@ -29,15 +29,10 @@ const HOW = ["refused", "unheard"] as const;
 /** Each of the calls, which come in this order, failing in each way. */
 function failing(...calls: readonly string[]) {
   return calls.flatMap((call, index) =>
-    HOW.flatMap((how) =>
-      [false, true].map((lasts) => ({
-        call,
-        nth: index + 1,
-        how,
-        lasts,
-        until: lasts ? " until mended" : "",
-      })),
-    ),
+    HOW.flatMap((how) => [
+      { call, nth: index + 1, how, lasts: false, fails: how },
+      { call, nth: index + 1, how, lasts: true, fails: `${how} until mended` },
+    ]),
   );
 }
 
@@ -96,16 +91,16 @@ async function expectSoundEnd(
 
 describe("an upload in one put", () => {
   it.each(failing("first read", "claim", "second read", "commit"))(
-    "UPL-13, STO-13: survives that D1's $call is $how$until",
+    "UPL-13, STO-13: survives that D1's $call is $fails",
     (plan) => expectSoundEnd(10, plan, "db"),
   );
 
-  it.each(failing("put"))("UPL-13, STO-13: survives that R2's $call is $how$until", (plan) =>
+  it.each(failing("put"))("UPL-13, STO-13: survives that R2's $call is $fails", (plan) =>
     expectSoundEnd(10, plan, "blobs"),
   );
 
   it.each(failing("beginUpload", "finishUpload"))(
-    "UPL-13, STO-13: survives that the object's $call is $how$until",
+    "UPL-13, STO-13: survives that the object's $call is $fails",
     (plan) => expectSoundEnd(10, plan, "objects"),
   );
 });
@@ -114,7 +109,7 @@ describe("an upload in two parts", () => {
   const size = 8 * MiB + 1;
 
   it.each(failing("first read", "claim", "second read", "commit").filter(({ lasts }) => lasts))(
-    "UPL-13, STO-13: survives that D1's $call is $how$until",
+    "UPL-13, STO-13: survives that D1's $call is $fails",
     (plan) => expectSoundEnd(size, plan, "db"),
   );
 
@@ -123,12 +118,12 @@ describe("an upload in two parts", () => {
     failing("beginning", "first part", "second part", "completion").filter(
       ({ call, how }) => call !== "beginning" || how === "refused",
     ),
-  )("UPL-13, STO-13: survives that R2's $call is $how$until", (plan) =>
+  )("UPL-13, STO-13: survives that R2's $call is $fails", (plan) =>
     expectSoundEnd(size, plan, "blobs"),
   );
 
   it.each(failing("beginUpload", "openMultipart", "finishUpload").filter(({ lasts }) => lasts))(
-    "UPL-13, STO-13: survives that the object's $call is $how$until",
+    "UPL-13, STO-13: survives that the object's $call is $fails",
     (plan) => expectSoundEnd(size, plan, "objects"),
   );
 });
@@ -136,7 +131,7 @@ describe("an upload in two parts", () => {
 describe("the end of an upload that failed", () => {
   // R2 refuses the put, and then one of the calls that clean up fails too.
   it.each(failing("read", "claim", "second read", "giving back").slice(-8))(
-    "UPL-13: survives that D1's $call is $how$until",
+    "UPL-13: survives that D1's $call is $fails",
     async (plan) => {
       const { id } = await new Service().createEmpty(owner);
       const refusal = new Breakdown({
@@ -161,6 +156,29 @@ describe("the end of an upload that failed", () => {
       await expectNothingLeft(id);
     },
   );
+
+  it.each(HOW)(
+    "UPL-13: needs no lease to run out when it was the claim that was %s",
+    async (how) => {
+      const { id } = await new Service().createEmpty(owner);
+      const claim = new Breakdown({ nth: 2, how });
+      const broken = new Service({ bindings: { DB: interceptD1(env.DB, claim.around) } });
+      expect((await broken.upload(owner, id, "hello")).status).toBe(500);
+      await expectQueued(id);
+      await expectRetryWorks(id);
+      await expectNothingLeft(id);
+    },
+  );
+
+  it("UPL-1: is the success it was, where D1's answer to the commit was lost", async () => {
+    const { id } = await new Service().createEmpty(owner);
+    const commit = new Breakdown({ nth: 4, how: "unheard" });
+    const broken = new Service({ bindings: { DB: interceptD1(env.DB, commit.around) } });
+    expect((await broken.upload(owner, id, "hello")).status).toBe(204);
+    expect(commit.hits).toBe(1);
+    await expectData(id, new TextEncoder().encode("hello"));
+    await expectNothingLeft(id);
+  });
 
   it("UPL-1: is the success it was, where only the commit's answer was lost", async () => {
     const { id } = await new Service().createEmpty(owner);

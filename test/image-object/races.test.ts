@@ -8,6 +8,7 @@ import {
   expectRetryWorks,
 } from "../support/expect-sound.ts";
 import { Service } from "../support/service.ts";
+import { storedKeys } from "../support/stored-bytes.ts";
 import { TestedObject } from "../support/tested-object.ts";
 import { bodyOf, bytesOf } from "../support/upload-body.ts";
 
@@ -175,6 +176,13 @@ describe("a deletion", () => {
     const { id } = await service.createActive(owner, "hello");
     expect((await deleteImage(id)).status).toBe(204);
     await expectNothingLeft(id);
+  });
+
+  it("UPL-10: is followed by the alarm without anybody's doing", async () => {
+    resumeTime();
+    const { id } = await service.createActive(owner, "hello");
+    expect((await deleteImage(id)).status).toBe(204);
+    await expect.poll(() => storedKeys(id), { interval: 10, timeout: 4000 }).toEqual([]);
   });
 
   it("UPL-10: of many at once succeeds once", async () => {
