@@ -13,6 +13,9 @@ biome ci --config-path .ci --error-on-warnings .
 step "layers"
 node .ci/layers.mjs
 
+step "migrations"
+node .ci/migrations.mjs
+
 step "contract rows"
 node .ci/contract-rows.mjs
 

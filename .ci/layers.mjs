@@ -14,8 +14,7 @@ const src = join(import.meta.dirname, "../src");
  */
 const allowed = {
   lib: [],
-  inspect: ["lib"],
-  domain: ["lib", "inspect"],
+  domain: ["lib"],
   net: ["domain", "lib"],
   http: ["domain", "lib"],
   blob: ["domain", "lib"],
@@ -23,8 +22,7 @@ const allowed = {
   auth: ["domain", "lib", "net"],
   policy: ["domain", "lib"],
   env: ["domain", "lib", "policy", "auth", "blob:types"],
-  "image-object": ["blob", "db", "inspect", "net", "policy", "domain", "env", "lib"],
-  jobs: ["blob", "db", "inspect", "net", "domain", "env", "lib"],
+  "image-object": ["blob", "db", "net", "policy", "domain", "env", "lib"],
   api: [
     ...["http", "net", "blob", "db", "policy", "auth", "domain", "env", "lib"],
     "image-object:types",
@@ -33,7 +31,7 @@ const allowed = {
   routes: ["api", "policy"],
   router: ["routes", "api", "domain", "lib"],
   app: ["router", "routes", "api", "http", "auth", "policy", "blob", "db", "env", "domain", "lib"],
-  index: ["app", "image-object", "jobs"],
+  index: ["app", "image-object"],
 };
 
 /** @param {string} path */

@@ -1,9 +1,11 @@
--- The Image service's metadata. D1 is the truth for it; docs/architecture.md says how the tables fit.
+-- The metadata of images. D1 is the truth for it. How the tables fit is in docs/architecture.md.
 -- Times are whole milliseconds since the Unix epoch, UTC. Flags are 0 or 1.
+-- The plain form (no quotes or semicolons in comments, no CASE) is for the program that splits this file into
+-- statements when it is applied, see .ci/migrations.mjs.
 
 CREATE TABLE images (
   id               TEXT PRIMARY KEY NOT NULL,
-  -- Grows by one with each change; every UPDATE names the revision it was decided on.
+  -- Grows by one with each change. Every UPDATE names the revision it was decided on.
   revision         INTEGER NOT NULL DEFAULT 1,
   status           TEXT NOT NULL,
   visibility       TEXT NOT NULL,
@@ -23,7 +25,7 @@ CREATE TABLE images (
   created_at       INTEGER NOT NULL,
   updated_at       INTEGER NOT NULL,
   deleted_at       INTEGER,
-  -- JSON, so that one row is a complete answer: {name: value}, [tag], [{store, key}].
+  -- JSON, so that one row is a complete answer: {name: value}, a list of tags, a list of {store, key}.
   properties       TEXT NOT NULL DEFAULT '{}',
   tags             TEXT NOT NULL DEFAULT '[]',
   locations        TEXT NOT NULL DEFAULT '[]'
@@ -40,12 +42,12 @@ CREATE INDEX images_by_name ON images (name, hidden, created_at, id)
   WHERE status NOT IN ('deleted', 'killed');
 CREATE INDEX images_by_status ON images (status, hidden, created_at, id)
   WHERE status NOT IN ('deleted', 'killed');
--- An administrator's list: everybody's images, but nobody else's community images.
+-- The list of an administrator: every image, but no community images of others.
 CREATE INDEX images_but_community ON images (hidden, created_at, id)
   WHERE status NOT IN ('deleted', 'killed') AND visibility <> 'community';
 
--- Index tables for filters, written in the same batch as the image's JSON columns. They repeat the image's
--- created_at, which never changes, so that a filtered list is read in the default order too.
+-- Index tables for filters. They repeat created_at of the image, which never changes, so that a filtered list
+-- is read in the default order too.
 CREATE TABLE image_tags (
   tag        TEXT NOT NULL,
   created_at INTEGER NOT NULL,
@@ -72,7 +74,7 @@ CREATE TABLE image_members (
   updated_at       INTEGER NOT NULL,
   deleted_at       INTEGER,
   -- These two repeat the image, so that what is shared with a project is read off one index in the default
-  -- order. image_hidden is the image's flag while its members may list it, else null; triggers keep it.
+  -- order. image_hidden is the flag of the image while its members may list it, else null. Triggers keep it.
   image_created_at INTEGER NOT NULL,
   image_hidden     INTEGER,
   PRIMARY KEY (image_id, member_id)
@@ -81,7 +83,7 @@ CREATE INDEX image_members_by_member
   ON image_members (member_id, image_hidden, status, image_created_at, image_id)
   WHERE deleted_at IS NULL;
 
--- The index tables follow the image's JSON columns by trigger, so they cannot disagree with it: a change
+-- The index tables follow the JSON columns of the image by trigger, so they cannot disagree with it: a change
 -- is one UPDATE, and when its revision no longer holds nothing is touched.
 CREATE TRIGGER images_inserted AFTER INSERT ON images BEGIN
   INSERT INTO image_tags (tag, created_at, image_id)
@@ -107,7 +109,7 @@ CREATE TRIGGER images_deleted AFTER UPDATE OF status ON images WHEN NEW.status =
   DELETE FROM image_members WHERE image_id = NEW.id;
 END;
 
--- Members list an image only while it is `shared` and has an owner.
+-- Members list an image only while it is shared and has an owner.
 CREATE TRIGGER image_members_added AFTER INSERT ON image_members BEGIN
   UPDATE image_members
     SET image_hidden = (
@@ -123,8 +125,8 @@ WHEN OLD.visibility <> NEW.visibility OR OLD.hidden <> NEW.hidden
   OR (OLD.status <> NEW.status AND NEW.status = 'killed')
 BEGIN
   UPDATE image_members
-    SET image_hidden = CASE
-      WHEN NEW.visibility = 'shared' AND NEW.owner IS NOT NULL
-        AND NEW.status NOT IN ('deleted', 'killed') THEN NEW.hidden END
+    SET image_hidden = iif(
+      NEW.visibility = 'shared' AND NEW.owner IS NOT NULL
+        AND NEW.status NOT IN ('deleted', 'killed'), NEW.hidden, NULL)
     WHERE image_id = NEW.id;
 END;

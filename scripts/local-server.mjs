@@ -3,25 +3,19 @@
 // Objects kept in a state directory. The Miniflare API is used instead of `wrangler dev` because a
 // direct socket reaches the Worker without a proxy in between, so bodies stream at full speed.
 
-import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare, R2_PLUGIN } from "miniflare";
 import {
   unstable_getMiniflareWorkerOptions,
   unstable_readConfig,
   unstable_splitSqlQuery,
 } from "wrangler";
+import { createLedger, listApplied, readPending } from "./migrations.mjs";
+import { configPath, projectDir, runWrangler } from "./wrangler.mjs";
 
 /** @typedef {import("@cloudflare/workers-types").D1Database} D1Database */
-
-/** A reason not to start that a person is to read as it is. */
-export class Refusal extends Error {}
-
-export const projectDir = join(import.meta.dirname, "..");
-const configPath = join(projectDir, "wrangler.toml");
 
 /** The settings of wrangler.toml with their defaults. */
 export const defaultSettings = unstable_readConfig({ config: configPath }).vars;
@@ -32,20 +26,7 @@ export const defaultSettings = unstable_readConfig({ config: configPath }).vars;
  */
 async function bundleWorker(stateDir) {
   const outDir = join(stateDir, "build");
-  const wrangler = join(projectDir, "node_modules/wrangler/bin/wrangler.js");
-  const args = [wrangler, "deploy", "--dry-run", "--outdir", outDir, "--config", configPath];
-  // Without its banner wrangler does not look for a newer version of itself either.
-  const quiet = {
-    WRANGLER_HIDE_BANNER: "true",
-    WRANGLER_SEND_METRICS: "false",
-    WRANGLER_WRITE_LOGS: "false",
-  };
-  await promisify(execFile)(process.execPath, args, {
-    cwd: projectDir,
-    env: { ...process.env, ...quiet },
-  }).catch((error) => {
-    throw new Refusal(`The Worker could not be bundled:\n${error.stderr}`);
-  });
+  await runWrangler(["deploy", "--dry-run", "--outdir", outDir]);
   return join(outDir, "index.js");
 }
 
@@ -63,24 +44,15 @@ async function readTokenSecret(stateDir) {
 }
 
 /**
- * Applies what `migrations/` has and the database lacks, keeping count in the table that
- * `wrangler d1 migrations` uses.
+ * Applies what `migrations/` has and the database lacks, each file at once or not at all.
  * @param {D1Database} database
  */
 async function applyMigrations(database) {
-  await database.exec(
-    "CREATE TABLE IF NOT EXISTS d1_migrations (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL)",
-  );
-  const { results } = await database.prepare("SELECT name FROM d1_migrations").all();
-  const applied = new Set(results.map((row) => row.name));
-  const names = await readdir(join(projectDir, "migrations"));
-  for (const name of names.sort()) {
-    if (!name.endsWith(".sql") || applied.has(name)) continue;
-    const sql = await readFile(join(projectDir, "migrations", name), "utf8");
-    await database.batch([
-      ...unstable_splitSqlQuery(sql).map((statement) => database.prepare(statement)),
-      database.prepare("INSERT INTO d1_migrations (name) VALUES (?)").bind(name),
-    ]);
+  await database.prepare(createLedger).run();
+  const { results } = await database.prepare(listApplied).all();
+  for (const { sql } of await readPending(results)) {
+    const statements = unstable_splitSqlQuery(sql);
+    await database.batch(statements.map((statement) => database.prepare(statement)));
   }
 }
 

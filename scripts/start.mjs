@@ -2,21 +2,23 @@
 // `npm start`: Glimpse on this machine, ready to use.
 
 import { createHash } from "node:crypto";
-import { mkdirSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import net from "node:net";
 import { platform, tmpdir } from "node:os";
 import { join, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { cloudsYaml } from "./clouds.mjs";
-import { defaultSettings, projectDir, Refusal, startLocalServer } from "./local-server.mjs";
+import { defaultSettings, startLocalServer } from "./local-server.mjs";
+import { projectDir, Refusal } from "./wrangler.mjs";
 
 const usage = `Runs Glimpse on this machine.
 
 Usage: npm start -- [options]
 
   --port PORT        port to listen on (default 9292)
-  --host HOST        address to listen on (default 127.0.0.1)
+  --host HOST        address to listen on (default 127.0.0.1). Any other lets the network in, and the
+                     passwords of the development users are public
   --state DIR        where images and metadata are kept (default .wrangler/state)
   --var NAME=VALUE   override a setting of wrangler.toml; may be repeated
   --quiet            do not print the log
@@ -77,9 +79,10 @@ function listen(where) {
  * workerd's own complaint about a taken port is long and late, so the port is tried first.
  * @param {string} host
  * @param {number} port
+ * @param {string} stateDir
  */
-async function assertPortIsFree(host, port) {
-  const server = await listen({ host, port }).catch((error) => {
+async function assertPortIsFree(host, port, stateDir) {
+  const server = await listen({ host, port }).catch(async (error) => {
     /** @type {Record<string, string>} */
     const reasons = {
       EADDRINUSE: `Port ${port} on ${host} is already in use; choose another with --port.`,
@@ -87,7 +90,9 @@ async function assertPortIsFree(host, port) {
       EADDRNOTAVAIL: `This machine has no address ${host}; choose another with --host.`,
       ENOTFOUND: `There is no host named ${host}; choose another with --host.`,
     };
-    throw new Refusal(reasons[error.code] ?? `Cannot listen on ${host}:${port}: ${error.message}`);
+    const reason = reasons[error.code] ?? `Cannot listen on ${host}:${port}: ${error.message}`;
+    const isHeldByDead = error.code === "EADDRINUSE" && (await wasKilled(stateDir));
+    throw new Refusal(isHeldByDead ? `${reason}\n${leftBehind(stateDir)}` : reason);
   });
   await new Promise((done) => server.close(done));
 }
@@ -122,6 +127,19 @@ async function lockState(stateDir) {
 }
 
 /**
+ * Whether the last server on this state directory had no time to take its lock away.
+ * @param {string} stateDir
+ */
+async function wasKilled(stateDir) {
+  const path = lockPath(stateDir);
+  return existsSync(path) && !(await isAnswering(path));
+}
+
+/** @param {string} stateDir */
+const leftBehind = (stateDir) =>
+  `The last server on ${stateDir} was killed; its process workerd may still be there and is to be ended too.`;
+
+/**
  * @param {string} path
  * @returns {Promise<boolean>}
  */
@@ -143,7 +161,7 @@ async function waitUntilHealthy(url) {
     signal: AbortSignal.timeout(10_000),
   });
   if (response.status === 200) return;
-  const { message } = await response.json();
+  const { message } = /** @type {{ message: string }} */ (await response.json());
   throw new Refusal(`The Worker does not serve: ${message}`);
 }
 
@@ -152,7 +170,7 @@ async function start(args) {
   const startedAtMs = performance.now();
   const { host, port, stateDir, vars, quiet, help } = readOptions(args);
   if (help) return console.log(usage);
-  await assertPortIsFree(host, port);
+  await assertPortIsFree(host, port, stateDir);
   await lockState(stateDir);
 
   const server = await startLocalServer({
@@ -188,7 +206,21 @@ Try, in another terminal:
   export OS_CLIENT_CONFIG_FILE=${cloudsPath}
   openstack --os-cloud glimpse image create --file package.json --disk-format raw first-image
 `);
+  if (!isLoopback(host)) console.error(networkWarning(host));
 }
+
+/** @param {string} host */
+function isLoopback(host) {
+  return host === "localhost" || host === "::1" || (net.isIPv4(host) && host.startsWith("127."));
+}
+
+/** @param {string} host */
+const networkWarning = (host) => `
+WARNING: THIS SERVER IS OPEN TO THE NETWORK (--host ${host}).
+Its users, an administrator among them, have the passwords of dev/identity.json, which everybody knows:
+whoever reaches it can read, change and delete every image. README.md › Deploy has the way to users of
+your own.
+`;
 
 /** @param {string} path */
 function shorten(path) {

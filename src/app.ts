@@ -1,17 +1,17 @@
 import type { OpenContext } from "./api/context.ts";
 import { renderIdentityFault } from "./api/identity.ts";
 import { isApiVersion, versionDocument } from "./api/versions.ts";
-import { authenticate } from "./auth/authenticate.ts";
+import { assertServable, authenticate } from "./auth/authenticate.ts";
 import { R2BlobStore } from "./blob/r2.ts";
 import { openDatabase } from "./db/database.ts";
-import { isTransient } from "./db/errors.ts";
+import { isTransient, withoutValues } from "./db/errors.ts";
 import { Fault } from "./domain/fault.ts";
 import type { Identity } from "./domain/identity.ts";
 import { type Config, loadConfig } from "./env.ts";
-import { hasBody } from "./http/body.ts";
+import { discard, hasBody } from "./http/body.ts";
 import { addCorsHeaders, answerOptions } from "./http/cors.ts";
 import { renderFault } from "./http/errors.ts";
-import { checkRequestIdLength, requestIdOf } from "./http/request-id.ts";
+import { requestIdOf } from "./http/request-id.ts";
 import { log } from "./lib/log.ts";
 import { decodePercent } from "./lib/percent.ts";
 import { matchIdentityRoute, matchImageRoute } from "./router.ts";
@@ -20,11 +20,13 @@ import type { Route } from "./routes.ts";
 /** What a request turned out to be, gathered on its way for the answer's headers and the log line. */
 class Exchange {
   readonly url: URL;
-  readonly requestId: string;
+  requestId = `req-${crypto.randomUUID()}`;
   readonly startedAtMs = Date.now();
   /** The route's pattern, never the path itself. */
   route = "";
   projectId: string | null = null;
+  /** Whether the caller's token held. */
+  isKnown = false;
   fault: string | undefined;
   baseUrl: string;
   /** Whether it is for the identity service, whose errors have a shape of their own. */
@@ -34,11 +36,11 @@ class Exchange {
     readonly request: Request,
     readonly env: Env,
     readonly execution: ExecutionContext,
+    readonly wait: (ms: number) => Promise<void>,
   ) {
     this.url = new URL(request.url);
     this.baseUrl = this.url.origin;
     this.isForIdentity = /^\/identity(\/|$)/.test(this.url.pathname);
-    this.requestId = requestIdOf(request, () => crypto.randomUUID());
   }
 }
 
@@ -47,19 +49,21 @@ export async function handle(
   request: Request,
   env: Env,
   execution: ExecutionContext,
+  wait: (ms: number) => Promise<void> = (ms) => scheduler.wait(ms),
 ): Promise<Response> {
-  const exchange = new Exchange(request, env, execution);
+  const exchange = new Exchange(request, env, execution, wait);
   let corsOrigins: readonly string[] = [];
   let response: Response;
   try {
     const config = loadConfig(env);
     corsOrigins = config.corsAllowedOrigins;
-    checkRequestIdLength(request, config.maxRequestIdLength);
+    exchange.requestId = requestIdOf(request, config.maxRequestIdLength, exchange.requestId);
+    assertServable(request, config.auth);
     response = await dispatch(exchange, config);
   } catch (error) {
     response = refuse(exchange, error);
   }
-  if (request.body !== null && !request.bodyUsed) await drain(request.body);
+  await discardRest(exchange);
   const reply = request.method === "HEAD" ? new Response(null, response) : response;
   reply.headers.set("x-openstack-request-id", exchange.requestId);
   addCorsHeaders(request, reply.headers, corsOrigins);
@@ -75,16 +79,20 @@ export async function handle(
   return reply;
 }
 
-/** How long a refused upload may go on before it is cut off. */
-const DRAIN_MS = 30_000;
-
 /**
  * Reads a body that nobody wants. python-requests, under every OpenStack client, reads the answer only after
- * it has sent the body: were that cut off, its user would learn of a broken pipe and not of the reason.
+ * it has sent the body: were that cut off, its user would learn of a broken pipe and not of the reason. For
+ * callers whom we do not know that goes for small bodies only.
  */
-async function drain(body: ReadableStream): Promise<void> {
-  const signal = AbortSignal.timeout(DRAIN_MS);
-  await body.pipeTo(new WritableStream(), { signal }).catch(() => undefined);
+async function discardRest({ request, isKnown }: Exchange): Promise<void> {
+  const { body } = request;
+  if (body === null || body.locked) return;
+  // A client that asked first has sent nothing, and takes the answer for a no.
+  if (request.headers.has("expect")) return;
+  await discard(
+    body,
+    isKnown ? { maxBytes: 2 ** 40, maxMs: 30_000 } : { maxBytes: 2 ** 16, maxMs: 1_000 },
+  );
 }
 
 /** The first path segment decides: discovery, health, identity, or the Image API in an accepted version. */
@@ -132,11 +140,11 @@ async function serveIdentity(exchange: Exchange, config: Config, path: string): 
   });
 }
 
-/** Healthy means that the database answers (contract VER-12). */
+/** Healthy means that the database answers and has its tables (contract VER-12). */
 async function serveHealth(exchange: Exchange): Promise<Response> {
   exchange.route = "/healthcheck";
   assertMethod(exchange, ["GET", "HEAD"]);
-  await exchange.env.DB.prepare("SELECT 1").run();
+  await exchange.env.DB.prepare("SELECT 1 FROM images LIMIT 1").run();
   return new Response("OK", { headers: { "content-type": "text/plain; charset=UTF-8" } });
 }
 
@@ -145,6 +153,7 @@ async function serveImages(exchange: Exchange, config: Config, path: string): Pr
   const { request, env, execution, url } = exchange;
   const identity = await authenticate(request, config.auth);
   exchange.projectId = identity.projectId;
+  exchange.isKnown = !identity.isAnonymous;
   assertUtf8(url);
   const match = await matchImageRoute(path);
   if (match === undefined) {
@@ -172,6 +181,7 @@ async function serveImages(exchange: Exchange, config: Config, path: string): Pr
     blobs: new R2BlobStore(env.BLOBS),
     nowMs: exchange.startedAtMs,
     newId: () => crypto.randomUUID(),
+    wait: exchange.wait,
     imageObject: (imageId) => env.IMAGE_OBJECT.get(env.IMAGE_OBJECT.idFromName(imageId)),
     waitUntil: (work) => execution.waitUntil(work),
   };
@@ -208,7 +218,8 @@ function refuse(exchange: Exchange, error: unknown): Response {
   const fault = faultOf(error, requestId);
   exchange.fault = fault.code;
   if (!(error instanceof Fault)) {
-    const stack = error instanceof Error ? error.stack : String(error);
+    const bare = withoutValues(error);
+    const stack = bare instanceof Error ? bare.stack : String(bare);
     log({ event: "unexpected_error", request_id: requestId, route: exchange.route, stack });
   }
   return exchange.isForIdentity

@@ -2,4 +2,6 @@ import { handle } from "./app.ts";
 
 export { ImageObject } from "./image-object/image-object.ts";
 
-export default { fetch: handle } satisfies ExportedHandler<Env>;
+export default {
+  fetch: (request, env, execution) => handle(request, env, execution),
+} satisfies ExportedHandler<Env>;

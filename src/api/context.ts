@@ -25,6 +25,8 @@ export interface OpenContext {
   readonly blobs: BlobStore;
   readonly nowMs: number;
   readonly newId: () => string;
+  /** Lets so much time pass. */
+  readonly wait: (ms: number) => Promise<void>;
   /** The object of one image: the only way to change it. */
   readonly imageObject: (imageId: string) => DurableObjectStub<ImageObject>;
   /** Lets work go on behind the answer, or after the client has left. */

@@ -1,5 +1,3 @@
-import { ingest } from "../blob/ingest.ts";
-import { isTransient } from "../db/errors.ts";
 import { findImage } from "../db/images.ts";
 import { Fault } from "../domain/fault.ts";
 import type { Image } from "../domain/image.ts";
@@ -7,86 +5,19 @@ import { hasData } from "../domain/status.ts";
 import { evaluateConditions, strongEtag } from "../http/conditional.ts";
 import { type ByteSelection, formatContentRange, parseRange } from "../http/range.ts";
 import { noContent } from "../http/reply.ts";
-import type { ImageObject } from "../image-object/image-object.ts";
-import { type Outcome, type UploadEnd, type UploadGrant, unwrap } from "../image-object/rpc.ts";
-import { log } from "../lib/log.ts";
 import { type Context, imageIdOf, target } from "./context.ts";
+import { Upload } from "./upload.ts";
 import { hashHeaders } from "./views.ts";
 
 /** PUT /v2/images/{image_id}/file: claims the image, streams the bytes into the store, commits (03 §3.1). */
 export async function uploadImageData(ctx: Context): Promise<Response> {
-  const { request, config } = ctx;
-  assertOctetStream(request);
-  const declaredBytes = declaredSize(request);
-  const { object, caller } = target(ctx);
-  const { imageId } = caller;
-  const grant = unwrap(await object.beginUpload(caller, declaredBytes));
-  const { attemptId, key } = grant;
-  let renewedAtMs = Date.now();
-  try {
-    const data = await ingest(request.body, {
-      store: ctx.blobs,
-      key,
-      declaredBytes,
-      maxBytes: config.limits.imageBytes,
-      hashAlgorithm: config.hashAlgorithm,
-      openMultipart: () => tell(ctx, imageId, (upload) => upload.openMultipart(imageId, attemptId)),
-      // Bytes that come in keep the lease; three times within it, so that one slow call does not lose it.
-      onProgress: async () => {
-        if (Date.now() - renewedAtMs < grant.leaseMs / 3) return;
-        renewedAtMs = Date.now();
-        await tell(ctx, imageId, (upload) => upload.renewLease(imageId, attemptId));
-      },
-    });
-    await tell(ctx, imageId, (upload) => upload.finishUpload(imageId, attemptId, data));
-  } catch (error) {
-    // The client may have left: the clean-up must not go with it. If this isolate dies, the lease ends it.
-    const cleanUp = endUpload(ctx, imageId, grant);
-    ctx.waitUntil(cleanUp);
-    const end = await cleanUp;
-    // A part that failed because its upload had been taken away says less than the reason for that (UPL-10).
-    if (end === "image_gone" || end === "upload_superseded")
-      throw new Fault(end, { imageId }, error);
-    if (end === "abandoned") throw error;
-  }
+  assertOctetStream(ctx.request);
+  const declaredBytes = declaredSize(ctx.request);
+  const upload = new Upload(ctx, target(ctx).caller).run(ctx.request.body, declaredBytes);
+  // When the client leaves, the platform drops this handler wherever it stands; the clean-up must go on.
+  ctx.waitUntil(upload.catch(() => undefined));
+  await upload;
   return noContent();
-}
-
-/**
- * One word to the image's object about an upload under way; each may be said twice. A stub stays broken once its
- * object was restarted, as every deployment does, so each word takes a new one and what passes is tried again:
- * an upload of hours must not fail for that.
- */
-async function tell<T>(
-  ctx: Context,
-  imageId: string,
-  say: (object: DurableObjectStub<ImageObject>) => Promise<Outcome<T>>,
-): Promise<T> {
-  try {
-    return unwrap(await say(ctx.imageObject(imageId)));
-  } catch (error) {
-    if (!isTransient(error)) throw error;
-    return unwrap(await say(ctx.imageObject(imageId)));
-  }
-}
-
-/**
- * Ends an upload that failed. The object removes the bytes of an attempt it knows; those of one it has let go
- * of before may have landed since, so they are removed here too. What fails here, the lease and the alarm do.
- */
-async function endUpload(
-  ctx: Context,
-  imageId: string,
-  { attemptId, key }: UploadGrant,
-): Promise<UploadEnd> {
-  try {
-    const end = unwrap(await ctx.imageObject(imageId).abandonUpload(imageId, attemptId));
-    if (end !== "committed") await ctx.blobs.remove(key);
-    return end;
-  } catch (error) {
-    log({ event: "upload_clean_up_failed", image_id: imageId, error: String(error) });
-    return "abandoned";
-  }
 }
 
 /** GET /v2/images/{image_id}/file: the bytes, or one range of them, straight from the store (03 §3.2). */

@@ -2,7 +2,7 @@ import type { Identity } from "../domain/identity.ts";
 import { authenticateBuiltin } from "./builtin.ts";
 import type { AuthSettings } from "./settings.ts";
 
-export { type AuthSettings, parseAuthSettings } from "./settings.ts";
+export { type AuthSettings, assertServable, parseAuthSettings } from "./settings.ts";
 
 /** Who is calling (contract CTX-1). Throws the Fault `unauthorized` when no token holds. */
 export async function authenticate(

@@ -29,6 +29,7 @@ export async function ingest(
   const limits = { declaredBytes, maxBytes, maxTotalBytes: plan.maxTotalBytes };
   const digest = new ImageDigest(options.hashAlgorithm);
   const stop = new AbortController();
+  options.signal?.addEventListener("abort", () => stop.abort(options.signal?.reason));
   const intake = new Intake(source ?? emptyBody(), limits, digest, onProgress, stop.signal);
   const longestPart = Math.max(0, Math.min(plan.partBytes, declaredBytes ?? maxBytes, maxBytes));
   const buffers = new BufferPool(plan.buffers, longestPart + 1);
@@ -68,6 +69,8 @@ export interface IngestOptions {
    * once mostly. Throwing stops the pipeline.
    */
   readonly onProgress?: (bytesSoFar: number) => Promise<void> | void;
+  /** Its abort stops the pipeline, with its reason. */
+  readonly signal?: AbortSignal;
   /** How to cut the body, instead of by its announced length; for tests. */
   readonly plan?: PartPlan;
 }

@@ -67,7 +67,8 @@ export function insertMember(
         SELECT ${image.id}, ${memberId}, ${status}, ${nowMs}, ${nowMs}, ${image.createdAtMs}
         WHERE ${stillAtRevision(image)}
         ON CONFLICT (image_id, member_id) DO UPDATE
-          SET status = excluded.status, updated_at = excluded.updated_at, deleted_at = NULL`,
+          SET status = excluded.status, updated_at = excluded.updated_at, deleted_at = NULL
+          WHERE image_members.deleted_at IS NOT NULL`,
   );
 }
 

@@ -1,8 +1,9 @@
-import { index, integer, primaryKey, sqliteTable, text } from "drizzle-orm/sqlite-core";
+import { integer, primaryKey, sqliteTable, text } from "drizzle-orm/sqlite-core";
 
 /*
- * The tables of migrations/, as Drizzle sees them. The SQL there is the truth (partial indexes, STRICT,
- * WITHOUT ROWID); this file names the columns. Times are whole milliseconds since the epoch.
+ * The tables of migrations/ that code names, as Drizzle sees them. The SQL there is the truth (filter
+ * tables, indexes, triggers, STRICT, WITHOUT ROWID); this file names the columns. Times are whole
+ * milliseconds since the epoch.
  */
 
 /** One stored copy of an image's bytes: the store's id and the key within it. */
@@ -11,62 +12,31 @@ export interface StoredLocation {
   key: string;
 }
 
-export const images = sqliteTable(
-  "images",
-  {
-    id: text().primaryKey(),
-    revision: integer().notNull(),
-    status: text().notNull(),
-    visibility: text().notNull(),
-    owner: text(),
-    name: text(),
-    diskFormat: text("disk_format"),
-    containerFormat: text("container_format"),
-    minDisk: integer("min_disk").notNull(),
-    minRam: integer("min_ram").notNull(),
-    protected: integer({ mode: "boolean" }).notNull(),
-    hidden: integer({ mode: "boolean" }).notNull(),
-    size: integer(),
-    virtualSize: integer("virtual_size"),
-    checksum: text(),
-    osHashAlgo: text("os_hash_algo"),
-    osHashValue: text("os_hash_value"),
-    createdAt: integer("created_at").notNull(),
-    updatedAt: integer("updated_at").notNull(),
-    deletedAt: integer("deleted_at"),
-    properties: text({ mode: "json" }).$type<Record<string, string | null>>().notNull(),
-    tags: text({ mode: "json" }).$type<string[]>().notNull(),
-    locations: text({ mode: "json" }).$type<StoredLocation[]>().notNull(),
-  },
-  (t) => [
-    index("images_by_owner").on(t.owner, t.hidden, t.createdAt, t.id),
-    index("images_by_visibility").on(t.visibility, t.hidden, t.createdAt, t.id),
-    index("images_by_name").on(t.name, t.hidden, t.createdAt, t.id),
-    index("images_by_status").on(t.status, t.hidden, t.createdAt, t.id),
-    index("images_but_community").on(t.hidden, t.createdAt, t.id),
-  ],
-);
-
-export const imageTags = sqliteTable(
-  "image_tags",
-  {
-    tag: text().notNull(),
-    createdAt: integer("created_at").notNull(),
-    imageId: text("image_id").notNull(),
-  },
-  (t) => [primaryKey({ columns: [t.tag, t.createdAt, t.imageId] })],
-);
-
-export const imageProperties = sqliteTable(
-  "image_properties",
-  {
-    name: text().notNull(),
-    value: text().notNull(),
-    createdAt: integer("created_at").notNull(),
-    imageId: text("image_id").notNull(),
-  },
-  (t) => [primaryKey({ columns: [t.name, t.value, t.createdAt, t.imageId] })],
-);
+export const images = sqliteTable("images", {
+  id: text().primaryKey(),
+  revision: integer().notNull(),
+  status: text().notNull(),
+  visibility: text().notNull(),
+  owner: text(),
+  name: text(),
+  diskFormat: text("disk_format"),
+  containerFormat: text("container_format"),
+  minDisk: integer("min_disk").notNull(),
+  minRam: integer("min_ram").notNull(),
+  protected: integer({ mode: "boolean" }).notNull(),
+  hidden: integer({ mode: "boolean" }).notNull(),
+  size: integer(),
+  virtualSize: integer("virtual_size"),
+  checksum: text(),
+  osHashAlgo: text("os_hash_algo"),
+  osHashValue: text("os_hash_value"),
+  createdAt: integer("created_at").notNull(),
+  updatedAt: integer("updated_at").notNull(),
+  deletedAt: integer("deleted_at"),
+  properties: text({ mode: "json" }).$type<Record<string, string | null>>().notNull(),
+  tags: text({ mode: "json" }).$type<string[]>().notNull(),
+  locations: text({ mode: "json" }).$type<StoredLocation[]>().notNull(),
+});
 
 export const imageMembers = sqliteTable(
   "image_members",

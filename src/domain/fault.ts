@@ -39,6 +39,8 @@ export const FAULTS = {
     status: 400,
     text: "The request body broke off before its end; nothing was stored.",
   },
+  uri_refused: { status: 400, text: "The address is refused: {reason}" },
+  source_rejected: { status: 400, text: "The source does not give the data: {reason}" },
   multiple_ranges: { status: 400, text: "Only one range a request is supported." },
   unauthorized: { status: 401, text: "{reason}" },
   forbidden: { status: 403, text: "You are not authorized to complete {rule} action." },
@@ -121,6 +123,7 @@ export const FAULTS = {
     status: 503,
     text: "The image store did not take or give the data. Try again.",
   },
+  source_unreachable: { status: 503, text: "The source could not be read: {reason}" },
   try_again: { status: 503, text: "The service could not do this just now. Try again." },
 } as const satisfies Record<string, { status: number; text: string }>;
 

@@ -5,8 +5,11 @@ import type { Image } from "./image.ts";
 /** The greatest value of the reference's integer columns (contract LIM-16). */
 const MAX_MINIMUM = 2147483647;
 
-/** Properties and tags of one image as JSON; a D1 row holds 2 MB with everything else in it. */
-const MAX_RECORD_BYTES = 1024 * 1024;
+/**
+ * Properties and tags of one image as JSON. Ours, not Glance's: a list holds a whole page of records in memory,
+ * and what fills the default quotas has room here.
+ */
+const MAX_RECORD_BYTES = 128 * 1024;
 
 /** Refuses what an image record cannot hold (contract CRE-20, CRE-21, PRO-15). */
 export function assertStorable(image: Image): void {

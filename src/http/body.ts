@@ -1,4 +1,5 @@
 import { Fault } from "../domain/fault.ts";
+import { openByteReader } from "../lib/streams.ts";
 
 /** Whether a request brings a body, as its framing says (contract 01 §1.3, NB). */
 export function hasBody(request: Request): boolean {
@@ -7,6 +8,25 @@ export function hasBody(request: Request): boolean {
   return (
     request.headers.has("transfer-encoding") || (request.body !== null && request.method !== "GET")
   );
+}
+
+/** Reads a body away, until its end or one of the bounds; what is left then is cut off. */
+export async function discard(
+  body: ReadableStream,
+  { maxBytes, maxMs }: { readonly maxBytes: number; readonly maxMs: number },
+): Promise<void> {
+  const reader = openByteReader(body);
+  const late = scheduler.wait(maxMs).then(() => undefined);
+  let buffer: ArrayBufferLike = new ArrayBuffer(256 * 1024);
+  for (let bytes = 0; bytes < maxBytes; ) {
+    const reading: Promise<Uint8Array | undefined> = reader.read(new Uint8Array(buffer));
+    const chunk = await Promise.race([reading.catch(() => undefined), late]);
+    if (chunk === undefined || chunk.length === 0) break;
+    bytes += chunk.length;
+    buffer = chunk.buffer;
+  }
+  // Not awaited: a body that has fallen silent may take for ever to be cancelled, too.
+  void reader.cancel("not wanted").catch(() => undefined);
 }
 
 /**

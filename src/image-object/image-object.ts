@@ -3,6 +3,7 @@ import { blobKey } from "../blob/keys.ts";
 import { R2BlobStore } from "../blob/r2.ts";
 import type { BlobStore } from "../blob/store.ts";
 import { type Database, openDatabase } from "../db/database.ts";
+import { withoutValues } from "../db/errors.ts";
 import { buryImage, type FoundImage, findImage, updateImage } from "../db/images.ts";
 import { findImageWithMember, insertMember, removeMember, updateMember } from "../db/members.ts";
 import { Fault } from "../domain/fault.ts";
@@ -23,10 +24,14 @@ import {
   type UploadEnd,
   type UploadedData,
   type UploadGrant,
+  type UploadRequest,
 } from "./rpc.ts";
 
 /** The id of the one store there is. */
 const DEFAULT_STORE = "default";
+
+/** An image with so many keys to remove takes no more uploads until some are gone. */
+const MAX_OWED = 1_000;
 
 /** Bytes of so many keys are removed in one alarm; the next one follows at once. */
 const REMOVALS_AN_ALARM = 20;
@@ -168,13 +173,22 @@ export class ImageObject extends DurableObject<Env> {
 
   // --- Upload -------------------------------------------------------------------------------------------
 
-  /** Claims the queued image for one upload, whose lease then runs (contract ST-2, UPL-7, UPL-8). */
-  beginUpload(caller: Caller, declaredBytes: number | undefined): Promise<Outcome<UploadGrant>> {
+  /**
+   * Claims the queued image for one upload, whose lease then runs (contract ST-2, UPL-7, UPL-8). To be asked
+   * again by the same attempt is to be granted again: its first answer may have been lost.
+   */
+  beginUpload(
+    caller: Caller,
+    { attemptId, declaredBytes }: UploadRequest,
+  ): Promise<Outcome<UploadGrant>> {
     return this.#inTurn(async (config) => {
       const { limits, uploadLeaseMs } = config;
       const image = await this.#findPermitted(caller);
       const upload = await this.#ledger.upload();
       const nowMs = Date.now();
+      const key = blobKey(image.id, attemptId);
+      const grant = { key, leaseMs: uploadLeaseMs };
+      if (upload?.attemptId === attemptId && image.status === "saving") return grant;
       // `saving` without a live upload is what a crash left; the claim passes to this upload.
       const isFree =
         image.status === "queued" ||
@@ -186,9 +200,12 @@ export class ImageObject extends DurableObject<Env> {
       if (declaredBytes !== undefined && declaredBytes > limits.imageBytes) {
         throw new Fault("image_too_large", { maximum: limits.imageBytes });
       }
-      const attemptId = crypto.randomUUID();
-      const key = blobKey(image.id, attemptId);
-      const owed = await this.#ledger.owed();
+      const owed = [...(await this.#ledger.owed())];
+      // The bytes of an attempt that was given up may be on their way out. And failing in a row, uploads would
+      // fill the ledger faster than leases run out.
+      const isSpent = owed.some((entry) => entry.key === key);
+      if (isSpent || owed.length >= MAX_OWED) throw new Fault("try_again");
+      if (upload !== undefined) owed.push(oweUpload(upload, nowMs, uploadLeaseMs));
       const claim: Upload = {
         imageId: image.id,
         attemptId,
@@ -196,10 +213,7 @@ export class ImageObject extends DurableObject<Env> {
         multipartId: undefined,
         deadlineMs: nowMs + uploadLeaseMs,
       };
-      await this.#ledger.write(
-        claim,
-        upload === undefined ? owed : [...owed, oweUpload(upload, nowMs, uploadLeaseMs)],
-      );
+      await this.#ledger.write(claim, owed);
       try {
         await this.#write(image, withoutData(image, "saving", nowMs));
       } catch (error) {
@@ -209,7 +223,7 @@ export class ImageObject extends DurableObject<Env> {
         await this.#giveUp(claim, claimed, config);
         throw error;
       }
-      return { attemptId, key, leaseMs: uploadLeaseMs };
+      return grant;
     });
   }
 
@@ -264,23 +278,21 @@ export class ImageObject extends DurableObject<Env> {
     });
   }
 
-  /** The ledger's earliest deadline has come: a lease ran out, or bytes are to be removed. */
+  /**
+   * The ledger's earliest deadline has come: a lease ran out, or bytes are to be removed. The removals run outside
+   * the lock, for a store in trouble takes its time: a key that is owed is never used again.
+   */
   override async alarm(): Promise<void> {
-    await this.#lock.run(async () => {
-      try {
-        const config = loadConfig(this.env);
-        const upload = await this.#ledger.upload();
-        if (upload !== undefined && upload.deadlineMs <= Date.now()) {
-          await this.#giveUp(upload, await this.#present(upload.imageId), config);
-          log({ event: "upload_lease_expired", image_id: upload.imageId });
-        }
-        await this.#removeOwed();
-      } catch (error) {
-        // An alarm that throws is retried a few times only; this one sets itself until the work is done.
-        log({ event: "image_alarm_failed", error: String(error) });
-        await this.ctx.storage.setAlarm(Date.now() + backOffMs(0));
-      }
-    });
+    try {
+      const due = await this.#lock.run(() => this.#takeStock());
+      const stillOwed: Owed[] = [];
+      for (const entry of due) stillOwed.push(...(await this.#remove(entry)));
+      await this.#lock.run(() => this.#strikeOff(due, stillOwed));
+    } catch (error) {
+      // An alarm that throws is retried a few times only; this one sets itself until the work is done.
+      log({ event: "image_alarm_failed", error: String(withoutValues(error)) });
+      await this.ctx.storage.setAlarm(Date.now() + backOffMs(0));
+    }
   }
 
   // --- Parts of the above -------------------------------------------------------------------------------
@@ -387,31 +399,51 @@ export class ImageObject extends DurableObject<Env> {
     await this.#ledger.write(undefined, owed);
   }
 
-  /** Removes the bytes that are due and that neither the image's row nor its present upload refers to. */
-  async #removeOwed(): Promise<void> {
-    const [upload, owed] = await Promise.all([this.#ledger.upload(), this.#ledger.owed()]);
+  /** Ends an upload whose lease ran out, and says which bytes are to be removed now. */
+  async #takeStock(): Promise<readonly Owed[]> {
+    const config = loadConfig(this.env);
+    const expired = await this.#ledger.upload();
     const nowMs = Date.now();
-    const due = owed.filter((entry) => entry.dueMs <= nowMs).slice(0, REMOVALS_AN_ALARM);
-    const remaining = owed.filter((entry) => !due.includes(entry));
-    const [first] = due;
-    if (first !== undefined) {
-      const image = await this.#present(first.imageId);
-      if (image?.status === "saving" && upload === undefined) {
-        // A claim that was given up for lost, and whose write came through behind that.
-        await this.#write(image, withoutData(image, "queued", nowMs));
-      }
-      for (const entry of due) {
-        const isNamed = image !== undefined && refersTo(image, entry.key);
-        if (isNamed || entry.key === upload?.key) continue;
-        const next = await this.#remove(entry, nowMs);
-        if (next !== undefined) remaining.push(next);
-      }
+    if (expired !== undefined && expired.deadlineMs <= nowMs) {
+      await this.#giveUp(expired, await this.#present(expired.imageId), config);
+      log({ event: "upload_lease_expired", image_id: expired.imageId });
     }
-    await this.#ledger.write(upload, remaining);
+    const [upload, owed] = await Promise.all([this.#ledger.upload(), this.#ledger.owed()]);
+    const due = owed.filter((entry) => entry.dueMs <= nowMs).slice(0, REMOVALS_AN_ALARM);
+    const [first] = due;
+    if (first === undefined) {
+      // An alarm may come early; it is set again.
+      await this.#ledger.write(upload, owed);
+      return [];
+    }
+    const image = await this.#present(first.imageId);
+    if (image?.status === "saving" && upload === undefined) {
+      // A claim that was given up for lost, and whose write came through behind that.
+      await this.#write(image, withoutData(image, "queued", nowMs));
+    }
+    // What the row or the present upload names is not owed: a write that was thought lost has been made.
+    const isNamed = ({ key }: Owed) =>
+      key === upload?.key || (image !== undefined && refersTo(image, key));
+    const spared = due.filter(isNamed);
+    if (spared.length > 0) {
+      await this.#ledger.write(
+        upload,
+        owed.filter((entry) => !spared.includes(entry)),
+      );
+    }
+    return due.filter((entry) => !spared.includes(entry));
   }
 
-  /** One removal; returns what is then still owed. */
-  async #remove(entry: Owed, nowMs: number): Promise<Owed | undefined> {
+  /** Takes entries that were dealt with off the ledger, and puts down what of them is still owed. */
+  async #strikeOff(done: readonly Owed[], stillOwed: readonly Owed[]): Promise<void> {
+    const isDone = (entry: Owed) =>
+      done.some(({ key, dueMs }) => key === entry.key && dueMs === entry.dueMs);
+    const [upload, owed] = await Promise.all([this.#ledger.upload(), this.#ledger.owed()]);
+    await this.#ledger.write(upload, [...owed.filter((entry) => !isDone(entry)), ...stillOwed]);
+  }
+
+  /** One removal; gives what is then still owed. */
+  async #remove(entry: Owed): Promise<readonly Owed[]> {
     try {
       if (entry.multipartId !== undefined) {
         await this.#store.abortMultipart(entry.key, entry.multipartId);
@@ -420,10 +452,10 @@ export class ImageObject extends DurableObject<Env> {
     } catch (error) {
       log({ event: "removal_failed", image_id: entry.imageId, error: String(error) });
       const failures = entry.failures + 1;
-      return { ...entry, failures, dueMs: nowMs + backOffMs(failures) };
+      return [{ ...entry, failures, dueMs: Date.now() + backOffMs(failures) }];
     }
-    if (entry.againAtMs === undefined) return undefined;
-    return { ...entry, failures: 0, dueMs: entry.againAtMs, againAtMs: undefined };
+    if (entry.againAtMs === undefined) return [];
+    return [{ ...entry, failures: 0, dueMs: entry.againAtMs, againAtMs: undefined }];
   }
 
   async #present(imageId: string): Promise<Image | undefined> {

@@ -1,4 +1,5 @@
 import type { PartReceipt } from "../blob/store.ts";
+import { withoutValues } from "../db/errors.ts";
 import { Fault, type FaultCode, type FaultDetail } from "../domain/fault.ts";
 import type { Identity } from "../domain/identity.ts";
 import type { RuleName } from "../policy/rules.ts";
@@ -15,13 +16,13 @@ export type Outcome<T> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly code: FaultCode; readonly detail: FaultDetail };
 
-/** Inside the object: faults become data, everything else stays thrown, for it is a bug. */
+/** Inside the object: faults become data. What else is thrown stays so, but without the values of statements. */
 export async function settle<T>(work: Promise<T>): Promise<Outcome<T>> {
   try {
     return { ok: true, value: await work };
   } catch (error) {
     if (error instanceof Fault) return { ok: false, code: error.code, detail: error.detail };
-    throw error;
+    throw withoutValues(error);
   }
 }
 
@@ -31,9 +32,16 @@ export function unwrap<T>(outcome: Outcome<T>): T {
   throw new Fault(outcome.code, outcome.detail);
 }
 
-/** A granted upload: the bytes go to `key`, and every later word about it names `attemptId`. */
-export interface UploadGrant {
+/** What an uploader asks for: the attempt's id is its choice, so that it can ask again. */
+export interface UploadRequest {
+  /** A UUID. */
   readonly attemptId: string;
+  /** The announced size in bytes, if there is one. */
+  readonly declaredBytes: number | undefined;
+}
+
+/** A granted upload: the bytes go to `key`. */
+export interface UploadGrant {
   readonly key: string;
   /** Milliseconds without news from the uploader after which the grant is taken back. */
   readonly leaseMs: number;

@@ -133,6 +133,22 @@ describe("a running server", () => {
     await api.delete(id);
   });
 
+  it("UPL-13: gives the image back at once when the client's connection is reset", async () => {
+    const { id } = await api.create("reset");
+    const put = await beginHalfAnUpload(api, id, sizeMiB * MiB);
+    const resetAtMs = Date.now();
+    put.socket?.resetAndDestroy();
+    await poll(
+      () => api.show(id),
+      ({ status }) => status === "queued",
+      patienceSeconds,
+    );
+    // By the Worker, long before the lease's end.
+    expect(Date.now() - resetAtMs).toBeLessThan(leaseSeconds * 1000);
+    await expectUploadToWork(api, id);
+    await api.delete(id);
+  });
+
   it("UPL-13: gives the image back when the client falls silent", async () => {
     const { id } = await api.create("silent");
     const put = await beginHalfAnUpload(api, id, sizeMiB * MiB);

@@ -36,16 +36,17 @@ export async function killServers(): Promise<void> {
   started.clear();
 }
 
-/** Starts a server and waits until it answers. `vars` override settings. */
+/** Starts a server and waits until it answers. `vars` override settings; `options` are more of `npm start`. */
 export async function startServer(
   stateDir: string,
   vars: Readonly<Record<string, string>> = {},
+  options: readonly string[] = [],
 ): Promise<Server> {
   const port = await findFreePort();
   const overrides = Object.entries(vars).flatMap(([name, value]) => ["--var", `${name}=${value}`]);
   const child = spawn(
     process.execPath,
-    [startScript, "--port", String(port), "--state", stateDir, ...overrides],
+    [startScript, "--port", String(port), "--state", stateDir, ...overrides, ...options],
     {
       detached: true,
       stdio: ["ignore", "pipe", "pipe"],

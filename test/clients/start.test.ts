@@ -5,6 +5,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ImageApi } from "./image-api.ts";
+import { poll } from "./poll.ts";
 import { findFreePort, killServers, makeStateDir, startServer } from "./server.ts";
 
 // `npm start`: what it says when it cannot start, and what it keeps.
@@ -62,6 +63,16 @@ describe("npm start refuses in one sentence", () => {
     );
   });
 
+  it("a port that a killed server's processes may hold, and says so", async () => {
+    const server = await startServer(state.path);
+    process.kill(server.pid, "SIGKILL");
+    const held = await start("--port", new URL(server.url).port);
+    process.kill(-server.pid, "SIGKILL");
+    expect(held.code).toBe(1);
+    expect(held.stderr).toContain("is already in use");
+    expect(held.stderr).toContain("was killed; its process workerd may still be there");
+  });
+
   it("a state directory that another server uses", async () => {
     const server = await startServer(state.path);
     const { code, stderr } = await start("--port", String(await findFreePort()));
@@ -92,6 +103,20 @@ describe("npm start", () => {
     expect(server.output()).toContain(`Glimpse answers on ${server.url}`);
     expect(server.output()).toContain(`auth_url: ${server.url}/identity/v3`);
     expect(server.output()).toContain("openstack --os-cloud glimpse image create");
+  });
+
+  it("warns loudly when it listens to the network, and not otherwise", async () => {
+    let server = await startServer(state.path, {}, ["--host", "0.0.0.0"]);
+    const { output } = server;
+    await poll(
+      async () => output(),
+      (text) => text.includes("WARNING: THIS SERVER IS OPEN TO THE NETWORK (--host 0.0.0.0)"),
+      10,
+    );
+    await server.stop();
+    server = await startServer(state.path, {}, ["--host", "localhost"]);
+    await server.stop();
+    expect(server.output()).not.toContain("WARNING");
   });
 
   it("keeps images and its secret over a restart, the secret readable by nobody else", async () => {

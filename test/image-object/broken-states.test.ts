@@ -19,7 +19,8 @@ import { TestedObject } from "../support/tested-object.ts";
 
 // Ledger and row in states that a crash between two steps leaves, or that nothing we know of leads to.
 
-const LEASE_SECONDS = 300;
+/** What the default of UPLOAD_LEASE_SECONDS comes to with the time between two renewals. */
+const LEASE_SECONDS = 400;
 const service = new Service();
 const HELLO = new TextEncoder().encode("hello");
 const DATA = { size: 1, checksum: "00", osHashValue: "00", multipart: undefined };

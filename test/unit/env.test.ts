@@ -97,6 +97,24 @@ const BAD: Readonly<Record<string, readonly string[]>> = {
   MAX_REQUEST_ID_LENGTH: [...NO_INTEGERS, "-1"],
   DISK_FORMATS: ["", ",", "raw,", "raw,,iso"],
   CONTAINER_FORMATS: ["", ",", ",bare"],
+  IMAGE_SCHEMA: [
+    "{",
+    "[]",
+    "null",
+    '"team"',
+    '{"name": {"type": "string"}}',
+    '{"id": {"type": "integer"}}',
+    '{"team": {"type": "integer"}}',
+    '{"team": {"type": []}}',
+    '{"team": {}}',
+    '{"team": "string"}',
+    '{"team": {"type": "string", "pattern": "("}}',
+    '{"team": {"type": "string", "enum": []}}',
+    '{"team": {"type": "string", "minLength": -1}}',
+    '{"team": {"type": "string", "multipleOf": 2}}',
+    '{"properties": []}',
+    '{"properties": {}, "required": "team"}',
+  ],
   IMPORT_METHODS: notOffered(["glance-direct", "web-download,copy-image"]),
   HASHING_ALGORITHM: ["", "SHA512", "sha-512", "sha3", "crc32"],
   SHOW_IMAGE_DIRECT_URL: notOffered(["true", ""]),
@@ -126,7 +144,7 @@ describe("the variables of wrangler.toml", () => {
       corsAllowedOrigins: ["*"],
       hashAlgorithm: "sha512",
       maxRequestIdLength: 64,
-      uploadLeaseMs: 300_000,
+      uploadLeaseMs: 400_000,
       auth: { mode: "builtin", tokenTtlSeconds: 14_400, allowAnonymous: false },
       limits: {
         pageDefault: 25,
@@ -152,22 +170,17 @@ describe("a bad value", () => {
   });
 
   const untrue = [7, true, {}, [], () => "x"];
-  it.each([...names, ...SECRETS, "IMAGE_SCHEMA"])("of %s is whatever is no text", (name) => {
+  it.each([...names, ...SECRETS])("of %s is whatever is no text", (name) => {
     for (const value of untrue) expect(refusalOf({ [name]: value })).toContain(name);
   });
 
   it.each([
-    ["IMAGE_SCHEMA", "{"],
-    ["IMAGE_SCHEMA", "[]"],
-    ["IMAGE_SCHEMA", '{"name": {"type": "string"}}'],
-    ["IMAGE_SCHEMA", '{"team": {"type": "integer"}}'],
-    ["IMAGE_SCHEMA", '{"team": {"type": "string", "pattern": "("}}'],
     ["IDENTITY", ""],
     ["IDENTITY", "{"],
     ["IDENTITY", "{}"],
     ["TOKEN_SECRET", ""],
     ["TOKEN_SECRET", "too short"],
-  ])("of a secret or an option is refused by its name too: %s=%j", (name, value) => {
+  ])("of a secret is refused by its name too: %s=%j", (name, value) => {
     expect(refusalOf({ [name]: value })).toContain(name);
   });
 
@@ -234,7 +247,13 @@ describe("a good value", () => {
     ["API_LIMIT_MAX", " 10 ", (config) => config.limits.pageMax, 10],
     ["MAX_REQUEST_ID_LENGTH", "0", (config) => config.maxRequestIdLength, 0],
     ["DISK_FORMATS", " raw , iso ", (config) => config.limits.diskFormats, ["raw", "iso"]],
-    ["UPLOAD_LEASE_SECONDS", "86400", (config) => config.uploadLeaseMs, 86_400_000],
+    [
+      "IMAGE_SCHEMA",
+      '{"team": {"type": "string"}}',
+      (config) => config.imageSchema.document.properties.team,
+      { type: "string", is_base: false },
+    ],
+    ["UPLOAD_LEASE_SECONDS", "86400", (config) => config.uploadLeaseMs, 115_200_000],
     ["TOKEN_TTL_SECONDS", "60", (config) => config.auth.tokenTtlSeconds, 60],
     ["ALLOW_ANONYMOUS_ACCESS", "true", (config) => config.auth.allowAnonymous, true],
     ["USER_STORAGE_QUOTA", "0", (config) => config.limits.imageBytes, 1024 ** 4],
@@ -303,7 +322,7 @@ describe("any value", () => {
       .map((value) => JSON.stringify(value)),
   );
 
-  it.each([...names, ...SECRETS, "IMAGE_SCHEMA", "DEVELOPMENT"])(
+  it.each([...names, ...SECRETS, "DEVELOPMENT"])(
     "of %s gives a configuration that serves, or a sentence with that name",
     async (name) => {
       await fc.assert(

@@ -260,8 +260,8 @@ describe("custom properties", () => {
     expect(patch(operations, { as }).properties.size).toBe(500);
   });
 
-  it("LIM-15: all of them together have 1 MiB", () => {
-    const half = "x".repeat(512 * 1024);
+  it("LIM-15: all of them together have 128 KiB", () => {
+    const half = "x".repeat(64 * 1024);
     const image = patch([add("a", half)]);
     expect(patching([add("b", half)], { image })).toBe("413 quota_exceeded");
     expect(patching([remove("a"), add("b", half)], { image })).toBe("no fault");

@@ -39,8 +39,8 @@ describe("addTag", () => {
     expect(outcome(() => addTag(image, "new", { ...limits, imageTags: -1 }))).toBe("no fault");
   });
 
-  it("LIM-7: has an end even without a quota: the record's 1 MiB with the properties", () => {
-    const image = anImage({ properties: new Map([["p", "x".repeat(1024 * 1024 - 20)]]) });
+  it("LIM-7: has an end even without a quota: the record's 128 KiB with the properties", () => {
+    const image = anImage({ properties: new Map([["p", "x".repeat(128 * 1024 - 20)]]) });
     const unlimited = { ...limits, imageTags: -1 };
     expect(outcome(() => addTag(image, "a", unlimited))).toBe("no fault");
     expect(outcome(() => addTag(image, "a".repeat(50), unlimited))).toBe("413 quota_exceeded");

@@ -1,0 +1,158 @@
+import { ingest } from "../blob/ingest.ts";
+import { isTransient, withoutValues } from "../db/errors.ts";
+import { Fault } from "../domain/fault.ts";
+import type { ImageObject } from "../image-object/image-object.ts";
+import {
+  type Caller,
+  type Outcome,
+  type UploadEnd,
+  type UploadGrant,
+  unwrap,
+} from "../image-object/rpc.ts";
+import { log } from "../lib/log.ts";
+import type { Context } from "./context.ts";
+
+/**
+ * The Worker's side of an upload: it claims the image, streams the bytes into the store, keeps the lease while
+ * they come, and commits or ends the upload. Every word to the image's object names the attempt's id, which is
+ * chosen here, so each can be said again when its answer was lost. If this isolate dies, the lease ends it.
+ */
+export class Upload {
+  private readonly attemptId: string;
+  private readonly stalled = new AbortController();
+  private watch = new AbortController();
+  private renewAtMs = 0;
+
+  constructor(
+    private readonly ctx: Context,
+    private readonly caller: Caller,
+  ) {
+    this.attemptId = ctx.newId();
+  }
+
+  /** Runs the upload to its end. Throws the Fault that ended it, if one did; then no bytes are left. */
+  async run(source: ReadableStream | null, declaredBytes: number | undefined): Promise<void> {
+    const grant = await this.begin(declaredBytes);
+    try {
+      const data = await this.receive(source, declaredBytes, grant);
+      await this.tell((object, imageId) => object.finishUpload(imageId, this.attemptId, data));
+    } catch (error) {
+      const end = await this.end(grant.key);
+      if (end === "committed") return;
+      if (end === "abandoned") throw error;
+      // A part that failed because its upload had been taken away says less than the reason for that (UPL-10).
+      throw new Fault(end, { imageId: this.caller.imageId }, error);
+    }
+  }
+
+  private async begin(declaredBytes: number | undefined): Promise<UploadGrant> {
+    const { attemptId } = this;
+    try {
+      const wanted = { attemptId, declaredBytes };
+      return await this.tell((object) => object.beginUpload(this.caller, wanted), BRIEFLY);
+    } catch (error) {
+      // A Fault is a refusal; of anything else only the answer may have been lost.
+      if (!(error instanceof Fault)) await this.end(undefined);
+      throw error;
+    }
+  }
+
+  private async receive(
+    source: ReadableStream | null,
+    declaredBytes: number | undefined,
+    { key, leaseMs }: UploadGrant,
+  ) {
+    const { config, blobs } = this.ctx;
+    this.scheduleRenewal(leaseMs);
+    try {
+      return await ingest(source, {
+        store: blobs,
+        key,
+        declaredBytes,
+        maxBytes: config.limits.imageBytes,
+        hashAlgorithm: config.hashAlgorithm,
+        openMultipart: () =>
+          this.tell((object, imageId) => object.openMultipart(imageId, this.attemptId)),
+        onProgress: () => this.keepLease(leaseMs),
+        signal: this.stalled.signal,
+      });
+    } finally {
+      this.watch.abort();
+    }
+  }
+
+  /** Bytes came in: they renew the lease, four times within it, so that no single lost word costs it. */
+  private async keepLease(leaseMs: number): Promise<void> {
+    if (Date.now() < this.renewAtMs) return;
+    this.scheduleRenewal(leaseMs);
+    try {
+      unwrap(
+        await this.ctx
+          .imageObject(this.caller.imageId)
+          .renewLease(this.caller.imageId, this.attemptId),
+      );
+    } catch (error) {
+      // A Fault is the object's answer: the image is lost to this upload. Anything else is no answer, and the
+      // lease has time for more tries.
+      if (error instanceof Fault) throw error;
+      this.renewAtMs = Date.now() + leaseMs / 40;
+      log({ event: "lease_not_renewed", error: String(withoutValues(error)) });
+    }
+  }
+
+  private scheduleRenewal(leaseMs: number): void {
+    this.renewAtMs = Date.now() + leaseMs / 4;
+    this.watch.abort();
+    this.watch = new AbortController();
+    // A silent client holds memory here; when its lease is over, so is that.
+    const { imageId } = this.caller;
+    scheduler.wait(leaseMs, { signal: this.watch.signal }).then(
+      () => this.stalled.abort(new Fault("upload_superseded", { imageId })),
+      () => undefined,
+    );
+  }
+
+  /**
+   * Ends an upload that failed. The object removes the bytes of an attempt it knows; those of one it has let go
+   * of before may have landed since, so they are removed here too. What fails here, the lease and the alarm do.
+   */
+  private async end(key: string | undefined): Promise<UploadEnd> {
+    const { imageId } = this.caller;
+    try {
+      const end = await this.tell((object) => object.abandonUpload(imageId, this.attemptId));
+      if (end !== "committed" && key !== undefined) await this.ctx.blobs.remove(key);
+      return end;
+    } catch (error) {
+      log({
+        event: "upload_clean_up_failed",
+        image_id: imageId,
+        error: String(withoutValues(error)),
+      });
+      return "abandoned";
+    }
+  }
+
+  /**
+   * One word to the image's object. A stub stays broken once its object was restarted, as every deployment does,
+   * so each try takes a new one; an upload of hours must not fail for a moment's trouble.
+   */
+  private async tell<T>(
+    say: (object: DurableObjectStub<ImageObject>, imageId: string) => Promise<Outcome<T>>,
+    pausesMs: readonly number[] = PATIENTLY,
+  ): Promise<T> {
+    const { imageId } = this.caller;
+    for (const pauseMs of pausesMs) {
+      try {
+        return unwrap(await say(this.ctx.imageObject(imageId), imageId));
+      } catch (error) {
+        if (!isTransient(error)) throw error;
+      }
+      await this.ctx.wait(pauseMs);
+    }
+    return unwrap(await say(this.ctx.imageObject(imageId), imageId));
+  }
+}
+
+/** Pauses between tries, in milliseconds: before there are bytes to lose, and when there are. */
+const BRIEFLY = [200, 800];
+const PATIENTLY = [200, 800, 2_000, 5_000, 10_000, 15_000];

@@ -1,0 +1,170 @@
+import { execFile } from "node:child_process";
+import { cp, readdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { D1Api } from "./d1-api.ts";
+import { ImageApi } from "./image-api.ts";
+import { killServers, makeStateDir, startServer } from "./server.ts";
+
+// What `npm run deploy` does to a database, on a local one; and what is refused before it gets that far.
+
+const root = join(import.meta.dirname, "../..");
+let state: Awaited<ReturnType<typeof makeStateDir>>;
+
+beforeEach(async () => {
+  state = await makeStateDir();
+});
+
+afterEach(async () => {
+  await killServers();
+  await state.remove();
+});
+
+function run(
+  script: string,
+  args: readonly string[] = [],
+  env: Readonly<Record<string, string>> = {},
+): Promise<{ code: unknown; output: string }> {
+  const command = [resolve(root, script), ...args];
+  return new Promise((done) => {
+    execFile(process.execPath, command, { env: { ...process.env, ...env } }, (error, ...output) =>
+      done({ code: error === null ? 0 : error.code, output: output.join("") }),
+    );
+  });
+}
+
+const migrate = (...args: string[]) => run("scripts/migrate.mjs", args);
+const migrateState = () => migrate("--local", "--persist-to", state.path);
+
+/** A checkout whose wrangler.toml names the database. */
+async function checkOut(databaseId: string): Promise<void> {
+  for (const name of ["scripts", "migrations"]) {
+    await cp(join(root, name), join(state.path, name), { recursive: true });
+  }
+  await symlink(join(root, "node_modules"), join(state.path, "node_modules"));
+  const config = await readFile(join(root, "wrangler.toml"), "utf8");
+  const named = config.replace(/^database_id = .*$/m, `database_id = "${databaseId}"`);
+  await writeFile(join(state.path, "wrangler.toml"), named);
+}
+
+const triggers = [
+  "image_members_added",
+  "images_deleted",
+  "images_described",
+  "images_inserted",
+  "images_reshared",
+  "images_tagged",
+];
+
+/** The names of a database's tables or triggers, in order. */
+const namesIn = (database: DatabaseSync, type: string) =>
+  database
+    .prepare("SELECT name FROM sqlite_master WHERE type = ? ORDER BY name")
+    .all(type)
+    .map(({ name }) => name);
+
+async function namesOf(type: string): Promise<unknown[]> {
+  const dir = join(state.path, "v3/d1/miniflare-D1DatabaseObject");
+  const files = (await readdir(dir)).filter((name) => /^[0-9a-f]{64}\.sqlite$/.test(name));
+  expect(files).toHaveLength(1);
+  const database = new DatabaseSync(join(dir, files[0] ?? ""), { readOnly: true });
+  const names = namesIn(database, type);
+  database.close();
+  return names;
+}
+
+describe("scripts/migrate.mjs", () => {
+  it("makes the tables and triggers once, and a server finds nothing left to do", async () => {
+    expect(await migrateState()).toEqual({ code: 0, output: "Applied 0001_images.sql.\n" });
+    const again = { code: 0, output: "The database has every migration.\n" };
+    expect(await migrateState()).toEqual(again);
+    expect(await namesOf("table")).toEqual(
+      expect.arrayContaining([
+        ...["images", "image_tags", "image_properties", "image_members", "d1_migrations"],
+      ]),
+    );
+    expect(await namesOf("trigger")).toEqual(triggers);
+
+    const server = await startServer(state.path);
+    const { id } = await (await ImageApi.signIn(server.url, "glimpse")).create("first");
+    await server.stop();
+    expect(id).toMatch(/^[0-9a-f-]{36}$/);
+    expect(await migrateState()).toEqual(again);
+  });
+
+  it("has nothing to do where npm start was first", async () => {
+    await (await startServer(state.path)).stop();
+    expect((await migrateState()).output).toBe("The database has every migration.\n");
+  });
+
+  it("imports into a deployed database, whose queries may hold no triggers", async () => {
+    await checkOut("11111111-1111-4111-8111-111111111111");
+    const api = new D1Api();
+    await api.listen();
+    const deploy = () =>
+      run(join(state.path, "scripts/migrate.mjs"), ["--remote"], {
+        CLOUDFLARE_API_BASE_URL: api.url,
+        CLOUDFLARE_API_TOKEN: "token",
+        CLOUDFLARE_ACCOUNT_ID: "account",
+      });
+    const first = await deploy();
+    const second = await deploy();
+    const made = namesIn(api.database, "trigger");
+    api.close();
+    expect(first).toEqual({ code: 0, output: "Applied 0001_images.sql.\n" });
+    expect(second).toEqual({ code: 0, output: "The database has every migration.\n" });
+    expect(made).toEqual(triggers);
+  });
+
+  it("refuses a wrangler.toml that still names no database", async () => {
+    await checkOut("00000000-0000-0000-0000-000000000000");
+    const { code, output } = await run(join(state.path, "scripts/migrate.mjs"), ["--remote"]);
+    expect(code).toBe(1);
+    expect(output).toMatch(/^wrangler\.toml names no database yet: .*\n$/);
+  });
+
+  it.each([
+    [[], "Say either --remote or --local."],
+    [["--local", "--remote"], "Say either --remote or --local."],
+    [["--remote", "--persist-to", "x"], "--persist-to goes with --local only."],
+  ])("refuses %j in one sentence", async (args, sentence) => {
+    expect(await migrate(...args)).toEqual({ code: 1, output: `${sentence}\n` });
+  });
+});
+
+describe("the check of migrations", () => {
+  const check = async (sql: string) => {
+    await writeFile(join(state.path, "0001_tried.sql"), sql);
+    return run(".ci/migrations.mjs", [state.path]);
+  };
+
+  it("accepts those that are there", async () => {
+    expect(await run(".ci/migrations.mjs")).toMatchObject({ code: 0 });
+  });
+
+  it.each([
+    "-- it's",
+    "CREATE TABLE t ( -- the first; the second",
+    '-- a "name"',
+    "-- a `name`",
+    "-- [tag]",
+    "/* a comment */",
+    "SELECT CASE WHEN a THEN b END",
+    "create trigger t begin",
+    "end;",
+    "SELECT 'a text that goes on",
+  ])("refuses %j", async (line) => {
+    const { code, output } = await check(`CREATE TABLE t (a);\n${line}\n`);
+    expect(code).toBe(1);
+    expect(output).toMatch(/^migrations\/0001_tried\.sql:2: .*\.\n$/);
+  });
+
+  it.each([
+    "SELECT 'in case; it''s -- \"[`' -- plain",
+    "BEGIN SELECT 1 - 1; END;",
+    "-- in any case",
+  ])("accepts %j", async (line) => {
+    expect(await check(line)).toMatchObject({ code: 0 });
+  });
+});
