@@ -23,6 +23,7 @@ export default defineConfig({
   ],
   test: {
     include: ["test/{unit,worker,image-object}/**/*.test.ts"],
+    globalSetup: ["test/support/s3-server.ts"],
     setupFiles: ["test/setup.ts"],
     // A log line a request is worth reading only when its test fails.
     silent: "passed-only",

@@ -1,33 +1,32 @@
-import { Fault } from "../domain/fault.ts";
 import { isTransient, isUploadGone } from "./r2-errors.ts";
+import { type Delay, StoreCalls } from "./retry.ts";
 import type { BlobStore, ByteRange, PartReceipt, PartStream, StoredBlob } from "./store.ts";
-
-/** Waits; passed in, so that tests do not. */
-export type Delay = (ms: number) => Promise<void>;
-
-const BACK_OFF_MS = [100, 400, 1600] as const;
 
 /** A BlobStore on one R2 bucket. */
 export class R2BlobStore implements BlobStore {
+  private readonly calls: StoreCalls;
+
   constructor(
     private readonly bucket: R2Bucket,
-    private readonly delay: Delay = (ms) => scheduler.wait(ms),
-  ) {}
+    delay?: Delay,
+  ) {
+    this.calls = new StoreCalls(isTransient, delay);
+  }
 
   async read(key: string, range?: ByteRange): Promise<StoredBlob | undefined> {
     const { offset, length } = range ?? {};
     const options =
       offset === undefined || length === undefined ? {} : { range: { offset, length } };
-    const object = await this.retried(() => this.bucket.get(key, options));
+    const object = await this.calls.retried(() => this.bucket.get(key, options));
     return object === null ? undefined : { size: object.size, body: object.body };
   }
 
   async put(key: string, bytes: Uint8Array): Promise<void> {
-    await this.retried(() => this.bucket.put(key, bytes));
+    await this.calls.retried(() => this.bucket.put(key, bytes));
   }
 
   async beginMultipart(key: string): Promise<string> {
-    const upload = await this.retried(() => this.bucket.createMultipartUpload(key));
+    const upload = await this.calls.retried(() => this.bucket.createMultipartUpload(key));
     return upload.uploadId;
   }
 
@@ -41,8 +40,8 @@ export class R2BlobStore implements BlobStore {
     // A stream is spent by the first try.
     const { etag } =
       bytes instanceof Uint8Array
-        ? await this.retried(() => upload.uploadPart(partNumber, bytes))
-        : await this.once(() => upload.uploadPart(partNumber, bytes.stream));
+        ? await this.calls.retried(() => upload.uploadPart(partNumber, bytes))
+        : await this.calls.once(() => upload.uploadPart(partNumber, bytes.stream));
     return { partNumber, etag };
   }
 
@@ -52,7 +51,7 @@ export class R2BlobStore implements BlobStore {
     parts: readonly PartReceipt[],
   ): Promise<void> {
     const upload = this.bucket.resumeMultipartUpload(key, uploadId);
-    await this.retried(async () => {
+    await this.calls.retried(async () => {
       try {
         await upload.complete([...parts]);
       } catch (error) {
@@ -65,7 +64,7 @@ export class R2BlobStore implements BlobStore {
 
   async abortMultipart(key: string, uploadId: string): Promise<void> {
     const upload = this.bucket.resumeMultipartUpload(key, uploadId);
-    await this.retried(async () => {
+    await this.calls.retried(async () => {
       try {
         await upload.abort();
       } catch (error) {
@@ -75,30 +74,6 @@ export class R2BlobStore implements BlobStore {
   }
 
   async remove(key: string): Promise<void> {
-    await this.retried(() => this.bucket.delete(key));
+    await this.calls.retried(() => this.bucket.delete(key));
   }
-
-  private async retried<T>(call: () => Promise<T>): Promise<T> {
-    for (const ms of BACK_OFF_MS) {
-      try {
-        return await call();
-      } catch (error) {
-        if (!isTransient(error)) throw unavailable(error);
-      }
-      await this.delay(ms);
-    }
-    return this.once(call);
-  }
-
-  private async once<T>(call: () => Promise<T>): Promise<T> {
-    try {
-      return await call();
-    } catch (error) {
-      throw unavailable(error);
-    }
-  }
-}
-
-function unavailable(cause: unknown): Fault {
-  return new Fault("store_unavailable", {}, cause);
 }
