@@ -1,0 +1,185 @@
+import { Fault } from "../domain/fault.ts";
+import {
+  type Fetched,
+  rejected,
+  type SafeFetchOptions,
+  safeFetch,
+  unreachable,
+} from "./safe-fetch.ts";
+
+// Reads data from someone else's HTTP server for work that may be broken off and taken up again: in
+// ranges where the server serves them, else in one pass. Failures are Faults: `source_unreachable`
+// may pass, `source_rejected` and `uri_refused` stay. A body that breaks off later fails its stream
+// with an error of the runtime, and `sourceFault` makes a Fault of that.
+
+/** How to reach the server. */
+export type SourceOptions = Omit<SafeFetchOptions, "method" | "maxRedirects">;
+
+/** What tells one version of the data from the next (RFC 9110 §8.8); empty when the server has nothing. */
+export interface Validator {
+  /** A strong tag. */
+  readonly etag?: string;
+  readonly lastModified?: string;
+}
+
+/** What a server says of the data before it is read. */
+export interface SourceFacts {
+  /** Bytes; undefined when the server does not say. */
+  readonly size: number | undefined;
+  /** True only where the size is known as well. */
+  readonly acceptsRanges: boolean;
+  readonly validator: Validator;
+  /**
+   * Where the redirects end. It may be good for minutes only, and headers meant for the address that
+   * was asked for are not meant for it.
+   */
+  readonly finalUrl: string;
+}
+
+/**
+ * Asks for the first byte, which tells in one request whether ranges are served and how much there is.
+ * A HEAD would not do: many addresses are signed for GET alone.
+ */
+export async function probe(url: string, options: SourceOptions): Promise<SourceFacts> {
+  const ranged = await request(url, options, { range: "bytes=0-0" }, [200, 206, 416]);
+  // Empty data has no first byte.
+  const isEmpty = ranged.response.status === 416;
+  if (isEmpty) await ranged.response.body?.cancel();
+  const { response, finalUrl } = isEmpty ? await request(url, options, {}, [200]) : ranged;
+  await response.body?.cancel();
+  const { status, headers } = response;
+  const facts = { acceptsRanges: false, validator: readValidator(headers), finalUrl };
+  // What is compressed on its way may come out differently each time, and its length with it.
+  if (isEncoded(headers)) return { ...facts, size: undefined };
+  if (status === 200) return { ...facts, size: readLength(headers) };
+  const range = readContentRange(headers);
+  if (range?.first !== 0 || range.last !== 0) return { ...facts, size: undefined };
+  return { ...facts, size: range.size, acceptsRanges: true };
+}
+
+/** Some bytes of the data that was probed. */
+export interface RangeRequest {
+  readonly offset: number;
+  /** At least 1. */
+  readonly length: number;
+  /** Of the whole data. */
+  readonly size: number;
+  readonly validator: Validator;
+}
+
+/** What came of reading a range. */
+export type RangeRead =
+  /** The bytes asked for; the stream fails unless it has all of them and no more. */
+  | { readonly outcome: "data"; readonly stream: ReadableStream<Uint8Array> }
+  /** The data, or what the server does with ranges, is not what was probed: probe and begin again. */
+  | { readonly outcome: "changed" };
+
+/** Reads some bytes if they are still those of the data that was probed (RFC 9110 §14, §15.3.7). */
+export async function readRange(
+  url: string,
+  wanted: RangeRequest,
+  options: SourceOptions,
+): Promise<RangeRead> {
+  const { offset, length, validator } = wanted;
+  const headers: Record<string, string> = { range: `bytes=${offset}-${offset + length - 1}` };
+  // A date is not sent: servers hold it too weak while it is fresh (RFC 9110 §13.1.5), and would
+  // send the whole instead. That of the answer is compared all the same.
+  if (validator.etag !== undefined) headers["if-range"] = validator.etag;
+  const { response } = await request(url, options, headers, [200, 206, 416]);
+  const verdict = judgeRange(response, wanted);
+  if (verdict === "exact" && response.body !== null) {
+    return { outcome: "data", stream: response.body.pipeThrough(new FixedLengthStream(length)) };
+  }
+  await response.body?.cancel();
+  if (verdict === "changed") return { outcome: "changed" };
+  throw rejected("it answers with other bytes than it was asked for");
+}
+
+function judgeRange(
+  { status, headers }: Response,
+  { offset, length, size, validator }: RangeRequest,
+): "exact" | "changed" | "wrong" {
+  if (status !== 206 || !isSame(readValidator(headers), validator)) return "changed";
+  const range = readContentRange(headers);
+  if (range === undefined || isEncoded(headers)) return "wrong";
+  if (range.size !== size) return "changed";
+  return range.first === offset && range.last === offset + length - 1 ? "exact" : "wrong";
+}
+
+/** All the data in one pass. */
+export interface WholeRead {
+  /** Fails unless it has as many bytes as the server announced, if it did (contract 10 §11). */
+  readonly stream: ReadableStream<Uint8Array>;
+  /** Bytes; undefined when the server does not say. */
+  readonly size: number | undefined;
+  readonly validator: Validator;
+  readonly finalUrl: string;
+}
+
+/** Reads the data from a server that serves no ranges. */
+export async function readAll(url: string, options: SourceOptions): Promise<WholeRead> {
+  const { response, finalUrl } = await request(url, options, {}, [200]);
+  const { headers } = response;
+  const body = response.body ?? new Blob().stream();
+  const size = readLength(headers);
+  const stream = size === undefined ? body : body.pipeThrough(new FixedLengthStream(size));
+  return { stream, size, validator: readValidator(headers), finalUrl };
+}
+
+/** The Fault for an error of a source's stream. */
+export function sourceFault(error: unknown): Fault {
+  if (error instanceof Fault) return error;
+  return unreachable("its data broke off, or is not as long as was announced", error);
+}
+
+// Too early, too many requests, too slow: what another time may go better (RFC 6585, 8470, 9110).
+const PASSING_STATUSES = [408, 425, 429];
+
+async function request(
+  url: string,
+  options: SourceOptions,
+  headers: Readonly<Record<string, string>>,
+  accepted: readonly number[],
+): Promise<Fetched> {
+  const fetched = await safeFetch(url, { ...options, headers: { ...options.headers, ...headers } });
+  const { status, body } = fetched.response;
+  if (accepted.includes(status)) return fetched;
+  await body?.cancel();
+  const reason = `it answers with the status ${status}`;
+  throw status >= 500 || PASSING_STATUSES.includes(status) ? unreachable(reason) : rejected(reason);
+}
+
+function readValidator(headers: Headers): Validator {
+  const etag = headers.get("etag");
+  const lastModified = headers.get("last-modified");
+  return {
+    ...(etag?.startsWith('"') ? { etag } : {}),
+    ...(lastModified === null ? {} : { lastModified }),
+  };
+}
+
+/** A strong tag decides alone; without one, the date, or that there is none. */
+function isSame(now: Validator, probed: Validator): boolean {
+  if (probed.etag !== undefined) return now.etag === probed.etag;
+  return now.lastModified === probed.lastModified;
+}
+
+function isEncoded(headers: Headers): boolean {
+  return !["identity", ""].includes((headers.get("content-encoding") ?? "").trim().toLowerCase());
+}
+
+function readLength(headers: Headers): number | undefined {
+  return readCount(headers.get("content-length") ?? "");
+}
+
+function readContentRange(headers: Headers) {
+  const match = /^bytes (\d+)-(\d+)\/(\d+)$/i.exec(headers.get("content-range") ?? "");
+  const [first, last, size] = match?.slice(1).map(readCount) ?? [];
+  if (first === undefined || last === undefined || size === undefined) return undefined;
+  return last < size ? { first, last, size } : undefined;
+}
+
+function readCount(digits: string): number | undefined {
+  const count = /^\d+$/.test(digits) ? Number(digits) : Number.NaN;
+  return Number.isSafeInteger(count) ? count : undefined;
+}

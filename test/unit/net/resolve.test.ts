@@ -1,0 +1,177 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { Fault } from "../../../src/domain/fault.ts";
+import { admitUri, type Resolve, resolveOverHttps } from "../../../src/net/resolve.ts";
+import { DEFAULT_URI_FILTER, type UriFilter } from "../../../src/net/uri-filter.ts";
+import { FakeWeb, watchedBody } from "./fake-web.ts";
+
+const ENDPOINT = "https://resolver.example/dns-query";
+
+function admit(text: string, resolve: Resolve | undefined, settings: Partial<UriFilter> = {}) {
+  return admitUri(text, { filter: { ...DEFAULT_URI_FILTER, ...settings }, resolve });
+}
+
+const unused: Resolve = () => Promise.reject(new Error("nothing was to be looked up"));
+
+const refusal = (reason: string) =>
+  expect.objectContaining({ code: "uri_refused", detail: { reason } });
+
+describe("admitUri", () => {
+  it("10 §11: admits a name whose addresses are all public", async () => {
+    const asked: string[] = [];
+    const url = await admit("https://Example.com./x", async (host) => {
+      asked.push(host);
+      return ["8.8.8.8", "2606:4700:4700::1111"];
+    });
+    expect(url.href).toBe("https://example.com/x");
+    expect(asked).toEqual(["example.com"]);
+  });
+
+  it.each([
+    [["127.0.0.1"]],
+    [["8.8.8.8", "10.0.0.1"]],
+    [["8.8.8.8", "::1"]],
+    [["169.254.169.254"]],
+    [["::ffff:192.168.0.1"]],
+    [["64:ff9b::a00:1"]],
+    [["not an address"]],
+    [["127.1"]],
+    [[""]],
+  ])("10 §11: refuses a name with the addresses %j", async (addresses) => {
+    await expect(admit("http://rebound.example/", async () => addresses)).rejects.toEqual(
+      refusal("its host name leads to a private IP address"),
+    );
+  });
+
+  it("10 §11: refuses a name that does not resolve", async () => {
+    await expect(admit("http://nowhere.example/", async () => [])).rejects.toEqual(
+      refusal("its host name cannot be found"),
+    );
+  });
+
+  it("10 §11: refuses a name without a dot, which only a local network knows", async () => {
+    await expect(admit("http://intranet/", unused)).rejects.toEqual(
+      refusal("its host name cannot be found"),
+    );
+  });
+
+  it("10 §11: refuses by the text before it looks a name up", async () => {
+    await expect(admit("ftp://example.com/", unused)).rejects.toEqual(
+      refusal("its scheme is not allowed"),
+    );
+  });
+
+  it.each<[string, string, Partial<UriFilter>]>([
+    ["an IP address", "http://8.8.8.8/", {}],
+    ["a listed name", "http://images.internal/", { allowedHosts: ["images.internal"] }],
+    ["any name where private addresses are let in", "http://h/", { allowPrivateAddresses: true }],
+  ])("10 §11: looks %s not up", async (_, text, settings) => {
+    expect((await admit(text, unused, settings)).href).toBe(text);
+  });
+
+  it("10 §11: goes by the lists alone where there is no resolver", async () => {
+    expect((await admit("http://example.com/", undefined)).href).toBe("http://example.com/");
+    await expect(admit("http://127.0.0.1/", undefined)).rejects.toThrow(Fault);
+    await expect(admit("http://localhost/", undefined)).rejects.toThrow(Fault);
+  });
+
+  it("10 §11: passes on that nothing could be looked up", async () => {
+    const resolve = () => Promise.reject(new Fault("source_unreachable", { reason: "r" }));
+    await expect(admit("http://example.com/", resolve)).rejects.toHaveProperty(
+      "code",
+      "source_unreachable",
+    );
+  });
+});
+
+describe("resolveOverHttps", () => {
+  type Json = Readonly<Record<string, unknown>>;
+
+  function resolverThat(answers: { A?: Json; AAAA?: Json }) {
+    const none = { Status: 0 };
+    const web = new FakeWeb({
+      "https://resolver.example": ({ url }) => {
+        const type = new URL(url).searchParams.get("type") === "A" ? "A" : "AAAA";
+        return Response.json(answers[type] ?? none);
+      },
+    });
+    return { web, resolve: resolveOverHttps(ENDPOINT, web.fetch) };
+  }
+
+  it("10 §11: asks for both kinds of addresses of the whole name", async () => {
+    const { web, resolve } = resolverThat({
+      A: {
+        Status: 0,
+        TC: false,
+        Answer: [
+          { name: "www.example.com", type: 5, TTL: 60, data: "example.net." },
+          { name: "example.net", type: 1, TTL: 60, data: "8.8.8.8" },
+          { name: "example.net", type: 1, TTL: 60, data: "8.8.4.4" },
+        ],
+      },
+      AAAA: { Status: 0, Answer: [{ name: "example.net", type: 28, data: "2606:4700::1" }] },
+    });
+    expect(await resolve("www.example.com")).toEqual(["8.8.8.8", "8.8.4.4", "2606:4700::1"]);
+    expect(web.urls).toEqual([
+      `${ENDPOINT}?name=www.example.com.&type=A`,
+      `${ENDPOINT}?name=www.example.com.&type=AAAA`,
+    ]);
+    expect(web.seen[0]?.headers.get("accept")).toBe("application/dns-json");
+  });
+
+  it("10 §11: keeps what the resolver's address holds already", async () => {
+    const { web } = resolverThat({});
+    await resolveOverHttps("https://resolver.example/resolve?key=1", web.fetch)("a.example");
+    expect(web.urls[0]).toBe("https://resolver.example/resolve?key=1&name=a.example.&type=A");
+  });
+
+  it.each<[string, { A?: Json; AAAA?: Json }]>([
+    ["no such name", { A: { Status: 3 }, AAAA: { Status: 3 } }],
+    ["no records", { A: { Status: 0 }, AAAA: { Status: 0, Answer: [] } }],
+    ["records of other types", { A: { Status: 0, Answer: [{ type: 5, data: "a." }] } }],
+  ])("10 §11: finds no address when there are %s", async (_, answers) => {
+    expect(await resolverThat(answers).resolve("a.example")).toEqual([]);
+  });
+
+  it.each<[string, () => Response | Promise<Response>]>([
+    ["fails", () => Response.json({ Status: 2 })],
+    ["answers with an error", () => new Response("no", { status: 500 })],
+    ["redirects", () => new Response(null, { status: 302, headers: { location: "http://h/" } })],
+    ["answers nothing", () => new Response(null)],
+    ["answers no JSON", () => new Response("<html>")],
+    ["answers other JSON", () => Response.json([])],
+    ["answers other records", () => Response.json({ Status: 0, Answer: [{ type: 1, data: 5 }] })],
+    ["cannot be reached", () => Promise.reject(new Error("10.0.0.1: refused"))],
+  ])("10 §11: knows nothing when the resolver %s", async (_, answer) => {
+    const web = new FakeWeb({ "https://resolver.example": answer });
+    await expect(resolveOverHttps(ENDPOINT, web.fetch)("a.example")).rejects.toMatchObject({
+      code: "source_unreachable",
+      text: "The source could not be read: its name could not be looked up",
+    });
+  });
+
+  it("10 §11: reads no endless answer", async () => {
+    const bodies = Array.from({ length: 2 }, () => watchedBody(["x".repeat(70_000)]));
+    const rest = [...bodies];
+    const web = new FakeWeb({
+      "https://resolver.example": () => new Response(rest.pop()?.stream ?? null),
+    });
+    await expect(resolveOverHttps(ENDPOINT, web.fetch)("a.example")).rejects.toBeInstanceOf(Fault);
+    expect(bodies.some(({ isCancelled }) => isCancelled)).toBe(true);
+  });
+
+  it("10 §11: fails with nothing but a Fault, whatever the resolver answers", async () => {
+    const record = fc.record({ type: fc.constantFrom(1, 28, 5), data: fc.string() });
+    const shaped = fc.record({ Status: fc.constantFrom(0, 3, 2), Answer: fc.array(record) });
+    const property = fc.asyncProperty(fc.oneof(shaped, fc.json()), async (answer) => {
+      const text = typeof answer === "string" ? answer : JSON.stringify(answer);
+      const web = new FakeWeb({ "https://resolver.example": () => new Response(text) });
+      try {
+        await resolveOverHttps(ENDPOINT, web.fetch)("a.example");
+      } catch (error) {
+        expect(error).toBeInstanceOf(Fault);
+      }
+    });
+    await fc.assert(property);
+  });
+});
