@@ -2,7 +2,6 @@ import type { OpenContext } from "./api/context.ts";
 import { renderIdentityFault } from "./api/identity.ts";
 import { isApiVersion, versionDocument } from "./api/versions.ts";
 import { assertServable, authenticate } from "./auth/authenticate.ts";
-import { R2BlobStore } from "./blob/r2.ts";
 import { openDatabase } from "./db/database.ts";
 import { isTransient, withoutValues } from "./db/errors.ts";
 import { Fault } from "./domain/fault.ts";
@@ -105,12 +104,14 @@ async function dispatch(exchange: Exchange, config: Config): Promise<Response> {
   exchange.isForIdentity = first === "identity";
   if (exchange.isForIdentity) return serveIdentity(exchange, config, path);
   if (first === "healthcheck" && rest.length === 0) return serveHealth(exchange);
-  if (isApiVersion(first) && rest.join("/") !== "") {
+  const isVersion = isApiVersion(first, config.stores);
+  if (isVersion && rest.join("/") !== "") {
     return serveImages(exchange, config, `/v2/${rest.join("/")}`);
   }
   exchange.route = "/versions";
   assertMethod(exchange, ["GET", "HEAD"]);
-  return versionDocument(exchange.baseUrl, first === "versions" || isApiVersion(first) ? 200 : 300);
+  const status = first === "versions" || isVersion ? 200 : 300;
+  return versionDocument(exchange.baseUrl, status, config.stores);
 }
 
 /** The mount prefix is the path of PUBLIC_ENDPOINT; a proxy in front may have taken it off already. */
@@ -178,7 +179,7 @@ async function serveImages(exchange: Exchange, config: Config, path: string): Pr
     params: match.params,
     maxBodyBytes: typeof route.body === "object" ? route.body.jsonBytes : 0,
     db: openDatabase(env.DB),
-    blobs: new R2BlobStore(env.BLOBS),
+    openStore: config.openStore,
     nowMs: exchange.startedAtMs,
     newId: () => crypto.randomUUID(),
     wait: exchange.wait,

@@ -1,8 +1,11 @@
 import { type AuthSettings, parseAuthSettings } from "./auth/authenticate.ts";
 import type { HashAlgorithm } from "./blob/digest.ts";
+import { assertOpenable, type OpenStore, storeOpener } from "./blob/stores.ts";
 import { Fault } from "./domain/fault.ts";
 import { buildImageSchema, type ImageSchema } from "./domain/image-schema.ts";
 import type { Limits } from "./domain/limits.ts";
+import { parseStores } from "./domain/store-definition.ts";
+import { Stores } from "./domain/stores.ts";
 import { Policy } from "./policy/enforce.ts";
 
 /** Every setting of a deployment, checked. README.md › Configuration is the table for operators. */
@@ -14,6 +17,9 @@ export interface Config {
   readonly auth: AuthSettings;
   readonly policy: Policy;
   readonly limits: Limits;
+  readonly stores: Stores;
+  /** One for the isolate, for some stores keep what costs to compute. */
+  readonly openStore: OpenStore;
   readonly imageSchema: ImageSchema;
   readonly hashAlgorithm: HashAlgorithm;
   /** Characters; 0 means no limit. */
@@ -54,12 +60,15 @@ export function parseConfig(env: Readonly<Record<string, unknown>>): Config {
     diskFormats: read.list("DISK_FORMATS", "ami,ari,aki,vhd,vhdx,vmdk,raw,qcow2,vdi,iso,ploop"),
     containerFormats: read.list("CONTAINER_FORMATS", "ami,ari,aki,bare,ovf,ova,docker,compressed"),
   };
+  const stores = read.parsed("STORES", SINGLE_STORE, (text) => parseStoresOf(env, text));
   return {
     publicEndpoint: read.httpUrl("PUBLIC_ENDPOINT"),
     corsAllowedOrigins: read.origins("CORS_ALLOWED_ORIGINS", "*"),
     auth: parseAuthSettings(env),
     policy: read.parsed("POLICY", "{}", (text) => new Policy(parsePolicy(text))),
     limits,
+    stores,
+    openStore: storeOpener(stores.all, env),
     imageSchema: read.parsed("IMAGE_SCHEMA", "", (text) =>
       buildImageSchema(limits, text === "" ? undefined : text),
     ),
@@ -68,6 +77,14 @@ export function parseConfig(env: Readonly<Record<string, unknown>>): Config {
     // Bytes renew the lease a quarter of it apart; so it is longer than what is promised after the last byte.
     uploadLeaseMs: Math.ceil((read.integer("UPLOAD_LEASE_SECONDS", 300, 1, 86_400) * 4000) / 3),
   };
+}
+
+const SINGLE_STORE = `[{"id": "default", "type": "r2", "binding": "BLOBS"}]`;
+
+function parseStoresOf(env: Readonly<Record<string, unknown>>, text: string): Stores {
+  const definitions = parseStores(text);
+  for (const definition of definitions) assertOpenable(definition, env);
+  return new Stores(definitions);
 }
 
 /** Settings of the reference that this version knows but does not offer: only their "off" is accepted. */

@@ -12,6 +12,7 @@ import {
 } from "./api/images.ts";
 import { addMember, listMembers, removeMember, showMember, updateMember } from "./api/members.ts";
 import { showSchema } from "./api/schemas.ts";
+import { deleteFromStore, listStoreDetails, listStores } from "./api/stores.ts";
 import { addTag, removeTag } from "./api/tags.ts";
 import type { RuleName } from "./policy/rules.ts";
 
@@ -61,6 +62,10 @@ export const routes: readonly Route[] = [
   on("GET", `${IMAGE}/members/:member_id`, "get_member", showMember, "none"),
   on("PUT", `${IMAGE}/members/:member_id`, "modify_member", updateMember, SMALL),
   on("DELETE", `${IMAGE}/members/:member_id`, "delete_member", removeMember, "none"),
+
+  on("DELETE", "/v2/stores/:store_id/:image_id", "delete_image_location", deleteFromStore, "none"),
+  open("GET", "/v2/info/stores", listStores, "none"),
+  on("GET", "/v2/info/stores/detail", "stores_info_detail", listStoreDetails, "none"),
 
   open("GET", "/v2/schemas/image", showSchema("image"), "none"),
   open("GET", "/v2/schemas/images", showSchema("images"), "none"),

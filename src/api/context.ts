@@ -1,4 +1,4 @@
-import type { BlobStore } from "../blob/store.ts";
+import type { OpenStore } from "../blob/stores.ts";
 import type { Database } from "../db/database.ts";
 import { Fault } from "../domain/fault.ts";
 import type { Identity } from "../domain/identity.ts";
@@ -22,7 +22,7 @@ export interface OpenContext {
   /** The most bytes a JSON body may have on this route. */
   readonly maxBodyBytes: number;
   readonly db: Database;
-  readonly blobs: BlobStore;
+  readonly openStore: OpenStore;
   readonly nowMs: number;
   readonly newId: () => string;
   /** Lets so much time pass. */

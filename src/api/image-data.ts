@@ -1,19 +1,23 @@
+import type { ByteRange } from "../blob/store.ts";
 import { findImage } from "../db/images.ts";
 import { Fault } from "../domain/fault.ts";
-import type { Image } from "../domain/image.ts";
+import type { Image, Location } from "../domain/image.ts";
 import { hasData } from "../domain/status.ts";
 import { evaluateConditions, strongEtag } from "../http/conditional.ts";
 import { type ByteSelection, formatContentRange, parseRange } from "../http/range.ts";
 import { noContent } from "../http/reply.ts";
+import { log } from "../lib/log.ts";
 import { type Context, imageIdOf, target } from "./context.ts";
 import { Upload } from "./upload.ts";
 import { hashHeaders } from "./views.ts";
 
 /** PUT /v2/images/{image_id}/file: claims the image, streams the bytes into the store, commits (03 §3.1). */
 export async function uploadImageData(ctx: Context): Promise<Response> {
-  assertOctetStream(ctx.request);
-  const declaredBytes = declaredSize(ctx.request);
-  const upload = new Upload(ctx, target(ctx).caller).run(ctx.request.body, declaredBytes);
+  const { request, config } = ctx;
+  assertOctetStream(request);
+  const store = config.stores.forUpload(request.headers.get("x-image-meta-store"));
+  const declaredBytes = declaredSize(request);
+  const upload = new Upload(ctx, target(ctx).caller, store.id).run(request.body, declaredBytes);
   // When the client leaves, the platform drops this handler wherever it stands; the clean-up must go on.
   ctx.waitUntil(upload.catch(() => undefined));
   await upload;
@@ -24,15 +28,31 @@ export async function uploadImageData(ctx: Context): Promise<Response> {
 export async function downloadImageData(ctx: Context): Promise<Response> {
   const answer = await prepareDownload(ctx);
   if (answer instanceof Response) return answer;
-  const { image, key, selection, headers } = answer;
-  const range = selection.kind === "part" ? selection : undefined;
-  const blob = await ctx.blobs.read(key, range);
-  if (blob === undefined) throw new Fault("data_not_found", { imageId: image.id });
-  if (blob.size !== image.size) {
-    await blob.body.cancel();
-    throw new Error(`image ${image.id} has ${image.size} bytes, its store ${blob.size}`);
+  const range = answer.selection.kind === "part" ? answer.selection : undefined;
+  const body = await readFirstCopy(ctx, answer, range);
+  return new Response(body, { status: range === undefined ? 200 : 206, headers: answer.headers });
+}
+
+/** The bytes from the first store that has them whole; each failure is logged, the last one is the answer. */
+async function readFirstCopy(
+  ctx: Context,
+  { image, copies }: Download,
+  range: ByteRange | undefined,
+): Promise<ReadableStream> {
+  let failure: unknown = new Fault("data_not_found", { imageId: image.id });
+  for (const { store, key } of copies) {
+    try {
+      const blob = await ctx.openStore(store).read(key, range);
+      if (blob?.size === image.size) return blob.body;
+      await blob?.body.cancel();
+      log({ event: "copy_damaged", image_id: image.id, store, bytes: blob?.size ?? null });
+      if (blob !== undefined) failure = new Error(`image ${image.id} has lost bytes in ${store}`);
+    } catch (error) {
+      log({ event: "copy_unreadable", image_id: image.id, store, error: String(error) });
+      failure = error;
+    }
   }
-  return new Response(blob.body, { status: range === undefined ? 200 : 206, headers });
+  throw failure;
 }
 
 /** HEAD /v2/images/{image_id}/file: what GET says of the whole, without a word to the store (ours, not Glance's). */
@@ -44,7 +64,8 @@ export async function headImageData(ctx: Context): Promise<Response> {
 
 interface Download {
   readonly image: Image;
-  readonly key: string;
+  /** In the order in which they are to be tried. */
+  readonly copies: readonly Location[];
   readonly selection: ByteSelection;
   readonly headers: Headers;
 }
@@ -60,9 +81,10 @@ async function prepareDownload(ctx: Context): Promise<Response | Download> {
     throw new Fault("image_deactivated");
   }
   policy.enforceOnImage(ctx.rule, ctx.identity, found);
-  assertNoPreference(ctx.url);
-  const [location] = image.locations;
-  if (!hasData(image.status) || location === undefined || image.size === null) return noContent();
+  const prefer = ctx.url.searchParams.get("prefer");
+  if (prefer) policy.enforceOnImage("download_from_store", ctx.identity, found);
+  const copies = ctx.config.stores.inPreference(image.locations, prefer);
+  if (!hasData(image.status) || copies.length === 0 || image.size === null) return noContent();
 
   const etag = image.osHashValue === null ? undefined : strongEtag(image.osHashValue);
   const conditions = evaluateConditions(ctx.request.headers, etag);
@@ -75,7 +97,7 @@ async function prepareDownload(ctx: Context): Promise<Response | Download> {
     conditions.rangeApplies && ctx.request.method === "GET"
       ? parseRange(ctx.request.headers, image.size)
       : ({ kind: "whole" } as const);
-  return { image, key: location.key, selection, headers: dataHeaders(image, etag, selection) };
+  return { image, copies, selection, headers: dataHeaders(image, etag, selection) };
 }
 
 function dataHeaders(image: Image, etag: string | undefined, selection: ByteSelection): Headers {
@@ -96,13 +118,6 @@ function dataHeaders(image: Image, etag: string | undefined, selection: ByteSele
     if (image.checksum !== null) headers.set("content-md5", image.checksum);
   }
   return headers;
-}
-
-/** There is one store, so none can be preferred (contract DWN-15). */
-function assertNoPreference(url: URL): void {
-  const prefer = url.searchParams.get("prefer");
-  if (prefer === null || prefer.replaceAll(",", "").trim() === "") return;
-  throw new Fault("invalid_parameter", { name: "prefer", reason: "this service has one store" });
 }
 
 function assertOctetStream(request: Request): void {

@@ -29,7 +29,14 @@ export async function createImage(ctx: Context): Promise<Response> {
   });
   await insertImage(ctx.db, image);
   const location = `${ctx.baseUrl}/v2/images/${image.id}`;
-  return json(imageView(image), 201, { location });
+  const { stores } = ctx.config;
+  return json(imageView(image, stores), 201, {
+    location,
+    // Absent means a single-store service (contract HDR-5).
+    ...(stores.isMulti && {
+      "openstack-image-store-ids": stores.all.map(({ id }) => id).join(","),
+    }),
+  });
 }
 
 /** Always 403, never 404 (contract MSK-5); the refusal of a foreign owner names it (CRE-13). */
@@ -59,7 +66,7 @@ export async function listImages(ctx: Context): Promise<Response> {
   const images = found.filter((image) => mayShow(ctx, image));
   const lastId = found.length === query.limit ? images.at(-1)?.id : undefined;
   return json({
-    images: images.map(imageView),
+    images: images.map((image) => imageView(image, ctx.config.stores)),
     ...buildLinks(ctx.url.search, lastId),
     schema: "/v2/schemas/images",
   });
@@ -75,7 +82,7 @@ function mayShow({ config, identity }: Context, image: Image): boolean {
 
 /** GET /v2/images/{image_id} */
 export async function showImage(ctx: Context): Promise<Response> {
-  return imageReply(await findShown(ctx));
+  return imageReply(ctx, await findShown(ctx));
 }
 
 /**
@@ -88,7 +95,7 @@ export async function headImage(ctx: Context): Promise<Response> {
   const { outcome } = evaluateConditions(ctx.request.headers, etag);
   if (outcome === "precondition_failed") throw new Fault("precondition_failed");
   const reply =
-    outcome === "not_modified" ? new Response(null, { status: 304 }) : imageReply(image);
+    outcome === "not_modified" ? new Response(null, { status: 304 }) : imageReply(ctx, image);
   for (const [name, value] of Object.entries(hashHeaders(image))) reply.headers.set(name, value);
   if (hasData(image.status)) reply.headers.set("accept-ranges", "bytes");
   if (etag !== undefined) reply.headers.set("etag", etag);
@@ -112,7 +119,7 @@ export async function patchImage(ctx: Context): Promise<Response> {
   const body = await readJson(ctx.request, ctx.maxBodyBytes);
   const operations = parsePatch(mediaType, body, ctx.config.imageSchema);
   const { object, caller } = target(ctx);
-  return imageReply(unwrap(await object.patch(caller, operations)));
+  return imageReply(ctx, unwrap(await object.patch(caller, operations)));
 }
 
 /** DELETE /v2/images/{image_id}: 404 from now on; the bytes follow on their own (contract DEL-1). */
@@ -122,6 +129,6 @@ export async function deleteImage(ctx: Context): Promise<Response> {
   return noContent();
 }
 
-function imageReply(image: Image): Response {
-  return json(imageView(image));
+function imageReply(ctx: Context, image: Image): Response {
+  return json(imageView(image, ctx.config.stores));
 }

@@ -26,6 +26,7 @@ export class Upload {
   constructor(
     private readonly ctx: Context,
     private readonly caller: Caller,
+    private readonly storeId: string,
   ) {
     this.attemptId = ctx.newId();
   }
@@ -46,9 +47,9 @@ export class Upload {
   }
 
   private async begin(declaredBytes: number | undefined): Promise<UploadGrant> {
-    const { attemptId } = this;
+    const { attemptId, storeId } = this;
     try {
-      const wanted = { attemptId, declaredBytes };
+      const wanted = { attemptId, storeId, declaredBytes };
       return await this.tell((object) => object.beginUpload(this.caller, wanted), BRIEFLY);
     } catch (error) {
       // A Fault is a refusal; of anything else only the answer may have been lost.
@@ -62,11 +63,11 @@ export class Upload {
     declaredBytes: number | undefined,
     { key, leaseMs }: UploadGrant,
   ) {
-    const { config, blobs } = this.ctx;
+    const { config, openStore } = this.ctx;
     this.scheduleRenewal(leaseMs);
     try {
       return await ingest(source, {
-        store: blobs,
+        store: openStore(this.storeId),
         key,
         declaredBytes,
         maxBytes: config.limits.imageBytes,
@@ -120,7 +121,8 @@ export class Upload {
     const { imageId } = this.caller;
     try {
       const end = await this.tell((object) => object.abandonUpload(imageId, this.attemptId));
-      if (end !== "committed" && key !== undefined) await this.ctx.blobs.remove(key);
+      if (end !== "committed" && key !== undefined)
+        await this.ctx.openStore(this.storeId).remove(key);
       return end;
     } catch (error) {
       log({

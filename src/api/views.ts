@@ -1,9 +1,11 @@
 import type { Image, Member } from "../domain/image.ts";
+import type { Stores } from "../domain/stores.ts";
 import { formatTime } from "../lib/time.ts";
 
 /** An image as clients read it (contract 02 §2.1): base keys, and the custom properties beside them. */
-export function imageView(image: Image): Record<string, unknown> {
+export function imageView(image: Image, stores: Stores): Record<string, unknown> {
   const self = `/v2/images/${image.id}`;
+  const copies = stores.isMulti ? stores.byWeight(image.locations) : [];
   return Object.fromEntries<unknown>([
     // Custom names never collide with base ones: both parsers of bodies refuse those.
     ...image.properties,
@@ -28,6 +30,8 @@ export function imageView(image: Image): Record<string, unknown> {
     ["updated_at", formatTime(image.updatedAtMs)],
     ["self", self],
     ["file", `${self}/file`],
+    // Comma-joined text, and only where there is something to tell (contract REP-18).
+    ...(copies.length > 0 ? [["stores", copies.map(({ store }) => store).join(",")] as const] : []),
     ["schema", "/v2/schemas/image"],
   ]);
 }

@@ -41,6 +41,8 @@ export const FAULTS = {
   },
   uri_refused: { status: 400, text: "The address is refused: {reason}" },
   source_rejected: { status: 400, text: "The source does not give the data: {reason}" },
+  store_unknown: { status: 400, text: "There is no store '{storeId}'." },
+  store_read_only: { status: 400, text: "The store '{storeId}' is read-only." },
   multiple_ranges: { status: 400, text: "Only one range a request is supported." },
   unauthorized: { status: 401, text: "{reason}" },
   forbidden: { status: 403, text: "You are not authorized to complete {rule} action." },
@@ -58,6 +60,10 @@ export const FAULTS = {
     text: "The requested image has been deactivated. Image data download is forbidden.",
   },
   not_shared: { status: 403, text: "Only shared images have members." },
+  last_copy: {
+    status: 403,
+    text: "Image {imageId} has one copy only, which cannot be removed; delete the image instead.",
+  },
   wrong_status: {
     status: 403,
     text: "Cannot {action} image {imageId}: it is in status {status}.",
@@ -71,6 +77,7 @@ export const FAULTS = {
   },
   tag_not_found: { status: 404, text: "Image {imageId} does not have the tag {tag}." },
   data_not_found: { status: 404, text: "The data of image {imageId} is no longer in its store." },
+  not_in_store: { status: 404, text: "Image {imageId} has no copy in the store '{storeId}'." },
   method_not_allowed: {
     status: 405,
     text: "The method {method} is not allowed for this resource.",
@@ -89,6 +96,11 @@ export const FAULTS = {
   member_exists: {
     status: 409,
     text: "The target member {memberId} is already associated with image {imageId}.",
+  },
+  store_in_conflict: { status: 409, text: "There is no store '{storeId}'." },
+  image_not_active: {
+    status: 409,
+    text: "Image {imageId} is in status {status}; copies are removed only while it is active.",
   },
   image_changed: { status: 409, text: "Image {imageId} was changed at the same time. Try again." },
   image_gone: {

@@ -1,13 +1,12 @@
 import { DurableObject } from "cloudflare:workers";
 import { blobKey } from "../blob/keys.ts";
-import { R2BlobStore } from "../blob/r2.ts";
 import type { BlobStore } from "../blob/store.ts";
 import { type Database, openDatabase } from "../db/database.ts";
 import { withoutValues } from "../db/errors.ts";
 import { buryImage, type FoundImage, findImage, updateImage } from "../db/images.ts";
 import { findImageWithMember, insertMember, removeMember, updateMember } from "../db/members.ts";
 import { Fault } from "../domain/fault.ts";
-import { type Image, MEMBER_STATUSES, type Member } from "../domain/image.ts";
+import { type Image, type Location, MEMBER_STATUSES, type Member } from "../domain/image.ts";
 import { exceeds } from "../domain/limits.ts";
 import { applyPatch, type PatchOperation } from "../domain/patch.ts";
 import { assertMove, hasData } from "../domain/status.ts";
@@ -26,9 +25,6 @@ import {
   type UploadGrant,
   type UploadRequest,
 } from "./rpc.ts";
-
-/** The id of the one store there is. */
-const DEFAULT_STORE = "default";
 
 /** An image with so many keys to remove takes no more uploads until some are gone. */
 const MAX_OWED = 1_000;
@@ -54,13 +50,11 @@ export class ImageObject extends DurableObject<Env> {
   readonly #lock = new FifoLock();
   readonly #ledger: Ledger;
   readonly #db: Database;
-  readonly #store: BlobStore;
 
   constructor(state: DurableObjectState, env: Env) {
     super(state, env);
     this.#ledger = new Ledger(state.storage);
     this.#db = openDatabase(env.DB);
-    this.#store = new R2BlobStore(env.BLOBS);
   }
 
   // --- Metadata -----------------------------------------------------------------------------------------
@@ -153,7 +147,7 @@ export class ImageObject extends DurableObject<Env> {
       if (image.isProtected) throw new Fault("image_protected", { imageId: image.id });
       const upload = await this.#ledger.upload();
       const nowMs = Date.now();
-      const doomed = image.locations.map((location) => owe(image.id, location.key, nowMs));
+      const doomed = image.locations.map((location) => owe(image.id, location, nowMs));
       if (upload !== undefined) doomed.push(oweUpload(upload, nowMs, uploadLeaseMs));
       // Owed before the row says so: should the write fail, the alarm finds the row alive and spares it.
       if (doomed.length > 0) {
@@ -171,6 +165,34 @@ export class ImageObject extends DurableObject<Env> {
     });
   }
 
+  /** Takes an image's copy out of one store; the last copy stays (contract 11 §4). */
+  deleteFromStore(caller: Caller, storeId: string): Promise<Outcome<void>> {
+    return this.#inTurn(async ({ policy }) => {
+      const found = await this.#find(caller);
+      const { image } = found;
+      policy.enforceOnImage("get_image_location", caller.identity, found);
+      policy.enforceOnImage(caller.rule, caller.identity, found);
+      if (image.status !== "active") {
+        throw new Fault("image_not_active", { imageId: image.id, status: image.status });
+      }
+      if (image.locations.length === 1) throw new Fault("last_copy", { imageId: image.id });
+      const doomed = image.locations.find(({ store }) => store === storeId);
+      if (doomed === undefined) throw new Fault("not_in_store", { imageId: image.id, storeId });
+      const nowMs = Date.now();
+      const upload = await this.#ledger.upload();
+      await this.#ledger.write(upload, [
+        ...(await this.#ledger.owed()),
+        owe(image.id, doomed, nowMs),
+      ]);
+      await this.#write(image, {
+        ...image,
+        revision: image.revision + 1,
+        updatedAtMs: nowMs,
+        locations: image.locations.filter((location) => location !== doomed),
+      });
+    });
+  }
+
   // --- Upload -------------------------------------------------------------------------------------------
 
   /**
@@ -179,7 +201,7 @@ export class ImageObject extends DurableObject<Env> {
    */
   beginUpload(
     caller: Caller,
-    { attemptId, declaredBytes }: UploadRequest,
+    { attemptId, declaredBytes, storeId }: UploadRequest,
   ): Promise<Outcome<UploadGrant>> {
     return this.#inTurn(async (config) => {
       const { limits, uploadLeaseMs } = config;
@@ -209,6 +231,7 @@ export class ImageObject extends DurableObject<Env> {
       const claim: Upload = {
         imageId: image.id,
         attemptId,
+        storeId,
         key,
         multipartId: undefined,
         deadlineMs: nowMs + uploadLeaseMs,
@@ -231,7 +254,8 @@ export class ImageObject extends DurableObject<Env> {
   openMultipart(imageId: string, attemptId: string): Promise<Outcome<string>> {
     return this.#inTurn(async (config) => {
       const upload = await this.#currentUpload(imageId, attemptId);
-      const multipartId = upload.multipartId ?? (await this.#store.beginMultipart(upload.key));
+      const multipartId =
+        upload.multipartId ?? (await this.#store(upload.storeId).beginMultipart(upload.key));
       await this.#renew({ ...upload, multipartId }, config);
       return multipartId;
     });
@@ -251,10 +275,10 @@ export class ImageObject extends DurableObject<Env> {
       await this.#renew(upload, config);
       if (data.multipart !== undefined) {
         const { uploadId, parts } = data.multipart;
-        await this.#store.completeMultipart(upload.key, uploadId, parts);
+        await this.#store(upload.storeId).completeMultipart(upload.key, uploadId, parts);
       }
       const { image } = await findImage(this.#db, imageId, null);
-      if (!refersTo(image, upload.key)) await this.#commit(image, upload.key, data, config);
+      if (!refersTo(image, upload.key)) await this.#commit(image, upload, data, config);
       await this.#ledger.write(undefined, await this.#ledger.owed());
     });
   }
@@ -299,6 +323,10 @@ export class ImageObject extends DurableObject<Env> {
 
   #inTurn<T>(work: (config: Config) => Promise<T>): Promise<Outcome<T>> {
     return settle(this.#lock.run(async () => work(loadConfig(this.env))));
+  }
+
+  #store(storeId: string): BlobStore {
+    return loadConfig(this.env).openStore(storeId);
   }
 
   #find(caller: Caller): Promise<FoundImage> {
@@ -365,7 +393,12 @@ export class ImageObject extends DurableObject<Env> {
    * The one write that makes an image active. Nothing but a claimed image is written over. Should its answer be
    * lost, the uploader abandons the upload and hears that it was committed.
    */
-  async #commit(image: Image, key: string, data: UploadedData, config: Config): Promise<void> {
+  async #commit(
+    image: Image,
+    { key, storeId }: Upload,
+    data: UploadedData,
+    config: Config,
+  ): Promise<void> {
     if (image.status !== "saving") throw new Fault("upload_superseded", { imageId: image.id });
     await this.#write(image, {
       ...image,
@@ -376,7 +409,7 @@ export class ImageObject extends DurableObject<Env> {
       osHashAlgo: config.hashAlgorithm,
       osHashValue: data.osHashValue,
       updatedAtMs: Date.now(),
-      locations: [{ store: DEFAULT_STORE, key }],
+      locations: [{ store: storeId, key }],
     });
   }
 
@@ -445,10 +478,11 @@ export class ImageObject extends DurableObject<Env> {
   /** One removal; gives what is then still owed. */
   async #remove(entry: Owed): Promise<readonly Owed[]> {
     try {
+      const store = this.#store(entry.storeId);
       if (entry.multipartId !== undefined) {
-        await this.#store.abortMultipart(entry.key, entry.multipartId);
+        await store.abortMultipart(entry.key, entry.multipartId);
       }
-      await this.#store.remove(entry.key);
+      await store.remove(entry.key);
     } catch (error) {
       log({ event: "removal_failed", image_id: entry.imageId, error: String(error) });
       const failures = entry.failures + 1;
@@ -497,9 +531,10 @@ function withoutData(image: Image, status: "saving" | "queued", nowMs: number): 
   };
 }
 
-function owe(imageId: string, key: string, nowMs: number): Owed {
+function owe(imageId: string, { store, key }: Location, nowMs: number): Owed {
   return {
     imageId,
+    storeId: store,
     key,
     multipartId: undefined,
     dueMs: nowMs,
@@ -509,6 +544,10 @@ function owe(imageId: string, key: string, nowMs: number): Owed {
 }
 
 function oweUpload(upload: Upload, nowMs: number, leaseMs: number): Owed {
-  const { imageId, key, multipartId } = upload;
-  return { ...owe(imageId, key, nowMs), multipartId, againAtMs: nowMs + leaseMs };
+  const { imageId, storeId, key, multipartId } = upload;
+  return {
+    ...owe(imageId, { store: storeId, key }, nowMs),
+    multipartId,
+    againAtMs: nowMs + leaseMs,
+  };
 }

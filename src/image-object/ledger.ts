@@ -10,6 +10,7 @@
 export interface Upload {
   readonly imageId: string;
   readonly attemptId: string;
+  readonly storeId: string;
   readonly key: string;
   /** Set once the bytes did not fit one put. */
   readonly multipartId: string | undefined;
@@ -19,6 +20,7 @@ export interface Upload {
 /** Bytes to remove. */
 export interface Owed {
   readonly imageId: string;
+  readonly storeId: string;
   readonly key: string;
   readonly multipartId: string | undefined;
   readonly dueMs: number;

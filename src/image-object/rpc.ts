@@ -36,6 +36,7 @@ export function unwrap<T>(outcome: Outcome<T>): T {
 export interface UploadRequest {
   /** A UUID. */
   readonly attemptId: string;
+  readonly storeId: string;
   /** The announced size in bytes, if there is one. */
   readonly declaredBytes: number | undefined;
 }

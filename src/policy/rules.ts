@@ -25,6 +25,10 @@ export const DEFAULT_RULES = {
   delete_member: `role:admin or (${OWNER})`,
   get_members: "role:admin or (role:reader and (project_id:%(owner)s or project_id:%(member_id)s))",
   get_member: "role:admin or (role:reader and (project_id:%(owner)s or project_id:%(member_id)s))",
+  get_image_location: "role:admin or (role:reader and project_id:%(owner)s)",
+  delete_image_location: "role:admin",
+  download_from_store: `role:admin or (role:member and (${ANY_VIEWER}))`,
+  stores_info_detail: "role:admin or role:service",
   modify_member: "role:admin or (role:member and project_id:%(member_id)s)",
 } as const;
 

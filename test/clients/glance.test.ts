@@ -92,6 +92,23 @@ describe("glance", () => {
     expect(cellOf(await glance("glimpse", "image-show", id), "status")).toBe("active");
   });
 
+  it("STR-1, STR-2, STO-1, STR-4: lists the stores, uploads into one, and keeps the last copy", async () => {
+    const stores = await glance("glimpse", "stores-info");
+    for (const id of ["fast", "archive", "http"]) expect(stores).toContain(id);
+    expect(await glance("glimpse-admin", "stores-info", "--detail")).toContain("weight");
+    const id = await create("--name", "archived");
+    await glance("glimpse", "image-upload", "--store", "archive", "--file", disk, id);
+    expect(cellOf(await glance("glimpse", "image-show", id), "stores")).toBe("archive");
+    const saved = join(state.path, "archived.raw");
+    await glance("glimpse", "image-download", "--file", saved, id);
+    expect(await sha512OfFile(saved)).toBe(await sha512OfFile(disk));
+    const removal = ["stores-delete", "--store", "archive", id];
+    expect(await refused("glimpse-admin", ...removal)).toContain("403");
+    expect(
+      await refused("glimpse", "image-upload", "--store", "nowhere", "--file", disk, id),
+    ).toContain("nowhere");
+  });
+
   it("refuses an upload of a reader and of another project's member", async () => {
     const id = await create("--name", "not-yours");
     expect(await refused("glimpse-reader", "image-upload", "--file", disk, id)).toContain("403");

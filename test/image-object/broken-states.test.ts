@@ -33,6 +33,7 @@ function anUpload(imageId: string, overrides: Partial<Upload> = {}): Upload {
   return {
     imageId,
     attemptId,
+    storeId: "default",
     key: blobKey(imageId, attemptId),
     multipartId: undefined,
     deadlineMs: Date.now() + LEASE_SECONDS * 1000,
@@ -43,6 +44,7 @@ function anUpload(imageId: string, overrides: Partial<Upload> = {}): Upload {
 function owed(imageId: string, key: string): Owed {
   return {
     imageId,
+    storeId: "default",
     key,
     multipartId: undefined,
     dueMs: Date.now(),

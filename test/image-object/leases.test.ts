@@ -41,7 +41,11 @@ async function claim() {
   const attemptId = crypto.randomUUID();
   const caller = { imageId: id, identity: uploader, rule: "upload_image" } as const;
   const grant = unwrap(
-    await object.stub.beginUpload(caller, { attemptId, declaredBytes: undefined }),
+    await object.stub.beginUpload(caller, {
+      attemptId,
+      storeId: "default",
+      declaredBytes: undefined,
+    }),
   );
   return { id, object, attemptId, ...grant };
 }
@@ -117,7 +121,7 @@ describe("an upload of which nothing is heard any more", () => {
     const { stub } = new TestedObject(id);
     const caller = { imageId: id, identity: uploader, rule: "upload_image" } as const;
     const ask = (attemptId: string) =>
-      stub.beginUpload(caller, { attemptId, declaredBytes: undefined });
+      stub.beginUpload(caller, { attemptId, storeId: "default", declaredBytes: undefined });
     const attemptId = crypto.randomUUID();
     const first = unwrap(await ask(attemptId));
     expect(unwrap(await ask(attemptId))).toEqual(first);

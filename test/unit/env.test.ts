@@ -13,7 +13,7 @@ const variables: Readonly<Record<string, string>> = Object.fromEntries(
 const SECRETS = ["IDENTITY", "TOKEN_SECRET"];
 
 const parse = (changes: Readonly<Record<string, unknown>> = {}) =>
-  parseConfig({ ...variables, ...changes });
+  parseConfig({ ...variables, BLOBS: env.BLOBS, ARCHIVE: env.ARCHIVE, ...changes });
 
 /** The sentence with which a configuration is refused. */
 function refusalOf(changes: Readonly<Record<string, unknown>>): string {
@@ -54,6 +54,22 @@ const BAD: Readonly<Record<string, readonly string[]>> = {
     "https://example.com/?a=b",
     "https://example.com/#top",
     "https://user:password@example.com",
+  ],
+  STORES: [
+    "",
+    "[]",
+    "{}",
+    "[null]",
+    '[{"id": "http", "type": "http"}]',
+    '[{"id": "a", "type": "file"}]',
+    '[{"id": "a", "type": "r2"}]',
+    '[{"id": "a", "type": "r2", "binding": "NOTHING"}]',
+    '[{"id": "a", "type": "r2", "binding": "DB"}]',
+    '[{"id": "os_glance_a", "type": "r2", "binding": "BLOBS"}]',
+    '[{"id": "a b", "type": "r2", "binding": "BLOBS"}]',
+    '[{"id": "a", "type": "r2", "binding": "BLOBS", "colour": "red"}]',
+    '[{"id": "a", "type": "r2", "binding": "BLOBS"}, {"id": "b", "type": "r2", "binding": "ARCHIVE"}]',
+    '[{"id": "a", "type": "r2", "binding": "BLOBS", "default": true}, {"id": "a", "type": "http"}]',
   ],
   CORS_ALLOWED_ORIGINS: [
     ",",
