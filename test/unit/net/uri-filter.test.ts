@@ -39,7 +39,7 @@ const HOST = "refused: its host is not allowed";
 const NO_PORT = "refused: it has no such port";
 const FOR_PRIVATE_USE = "refused: its host name is for private use";
 
-it("IMP-7: a refused address is a 400 that says why", () => {
+it("10 §11: a refused address is a 400 that says why", () => {
   const check = () => checkUri("ftp://h/x", DEFAULT_URI_FILTER);
   expect(check).toThrow(Fault);
   expect(check).toThrow(expect.objectContaining({ status: 400 }));
