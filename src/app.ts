@@ -83,15 +83,15 @@ export async function handle(
  * it has sent the body: were that cut off, its user would learn of a broken pipe and not of the reason. For
  * callers whom we do not know that goes for small bodies only.
  */
-async function discardRest({ request, isKnown }: Exchange): Promise<void> {
+async function discardRest({ request, isKnown, fault }: Exchange): Promise<void> {
   const { body } = request;
-  if (body === null || body.locked) return;
+  if (fault === undefined || body === null || body.locked) return;
   // A client that asked first has sent nothing, and takes the answer for a no.
   if (request.headers.has("expect")) return;
-  await discard(
-    body,
-    isKnown ? { maxBytes: 2 ** 40, maxMs: 30_000 } : { maxBytes: 2 ** 16, maxMs: 1_000 },
-  );
+  const bounds = isKnown
+    ? { maxBytes: 2 ** 32, maxMs: 30_000, maxIdleMs: 2_000 }
+    : { maxBytes: 2 ** 16, maxMs: 1_000, maxIdleMs: 1_000 };
+  await discard(body, bounds);
 }
 
 /** The first path segment decides: discovery, health, identity, or the Image API in an accepted version. */

@@ -1,6 +1,6 @@
 import { ingest } from "../blob/ingest.ts";
 import { isTransient, withoutValues } from "../db/errors.ts";
-import { Fault } from "../domain/fault.ts";
+import { Fault, type FaultCode } from "../domain/fault.ts";
 import type { ImageObject } from "../image-object/image-object.ts";
 import {
   type Caller,
@@ -40,8 +40,10 @@ export class Upload {
     } catch (error) {
       const end = await this.end(grant.key);
       if (end === "committed") return;
-      if (end === "abandoned") throw error;
-      // A part that failed because its upload had been taken away says less than the reason for that (UPL-10).
+      // A part that failed because its upload had been taken away says less than the reason for that (UPL-10);
+      // a body that broke a rule has its own.
+      const isOwnFault = error instanceof Fault && !VAGUE.has(error.code);
+      if (end === "abandoned" || (end === "upload_superseded" && isOwnFault)) throw error;
       throw new Fault(end, { imageId: this.caller.imageId }, error);
     }
   }
@@ -93,9 +95,9 @@ export class Upload {
           .renewLease(this.caller.imageId, this.attemptId),
       );
     } catch (error) {
-      // A Fault is the object's answer: the image is lost to this upload. Anything else is no answer, and the
-      // lease has time for more tries.
-      if (error instanceof Fault) throw error;
+      // The object may say that the image is lost to this upload. Anything else is no answer to rely on, and
+      // the lease has time for more tries.
+      if (error instanceof Fault && LOSS.has(error.code)) throw error;
       this.renewAtMs = Date.now() + leaseMs / 40;
       log({ event: "lease_not_renewed", error: String(withoutValues(error)) });
     }
@@ -121,17 +123,26 @@ export class Upload {
     const { imageId } = this.caller;
     try {
       const end = await this.tell((object) => object.abandonUpload(imageId, this.attemptId));
-      if (end !== "committed" && key !== undefined)
-        await this.ctx.openStore(this.storeId).remove(key);
+      if (end !== "committed" && key !== undefined) {
+        await this.ctx
+          .openStore(this.storeId)
+          .remove(key)
+          .catch((error) => this.logFailure(error));
+      }
       return end;
     } catch (error) {
-      log({
-        event: "upload_clean_up_failed",
-        image_id: imageId,
-        error: String(withoutValues(error)),
-      });
+      this.logFailure(error);
       return "abandoned";
     }
+  }
+
+  private logFailure(error: unknown): void {
+    const { imageId } = this.caller;
+    log({
+      event: "upload_clean_up_failed",
+      image_id: imageId,
+      error: String(withoutValues(error)),
+    });
   }
 
   /**
@@ -145,7 +156,9 @@ export class Upload {
     const { imageId } = this.caller;
     for (const pauseMs of pausesMs) {
       try {
-        return unwrap(await say(this.ctx.imageObject(imageId), imageId));
+        const outcome = await say(this.ctx.imageObject(imageId), imageId);
+        // A store that fails for a moment costs no more than a database that does.
+        if (outcome.ok || outcome.code !== "store_unavailable") return unwrap(outcome);
       } catch (error) {
         if (!isTransient(error)) throw error;
       }
@@ -154,6 +167,11 @@ export class Upload {
     return unwrap(await say(this.ctx.imageObject(imageId), imageId));
   }
 }
+
+/** Answers of the object that end an upload: it has lost the image. */
+const LOSS: ReadonlySet<FaultCode> = new Set(["image_gone", "upload_superseded"]);
+/** Faults that may well be what the loss of the image looked like from here. */
+const VAGUE: ReadonlySet<FaultCode> = new Set([...LOSS, "store_unavailable", "body_broken_off"]);
 
 /** Pauses between tries, in milliseconds: before there are bytes to lose, and when there are. */
 const BRIEFLY = [200, 800];

@@ -1,60 +1,72 @@
-/** Memory that this isolate's uploads may take for buffers before they make do with one each. */
-const ISOLATE_BUDGET_BYTES = 64 * 1024 ** 2;
+import type { BufferBudget } from "./buffer-budget.ts";
 
-// A request whose client is gone is never resumed, so it cannot give anything back: its pool leaves
-// with the garbage, and until then the others are merely slower.
-const openPools = new Set<WeakRef<BufferPool>>();
-
-/** The buffers of one upload, all of one size, used again and again. */
+/**
+ * The buffers of one upload, used again and again. The first grows with what comes in, so that an
+ * upload which is short, or stalls early, takes little of the budget.
+ */
 export class BufferPool {
-  private readonly free: ArrayBufferLike[] = [];
-  private made = 0;
-  private readonly self = new WeakRef(this);
+  /** What the budget counts, buffers given out and idle ones. */
+  heldBytes = 0;
+  private idle: ArrayBufferLike[] = [];
+  private readonly leave: () => void;
 
   constructor(
     private readonly maxBuffers: number,
-    private readonly bufferBytes: number,
+    /** The size of a whole buffer. */
+    readonly bufferBytes: number,
+    private readonly budget: BufferBudget,
   ) {
-    openPools.add(this.self);
+    this.leave = budget.admit(this);
   }
 
-  /** A buffer, or undefined when one of those given out has to come back first. */
+  /**
+   * A buffer: whole if the upload has others, else of any size. Undefined when one of the others
+   * has to come back first or, if there are none, when the budget is spent: to be asked again.
+   */
   take(): ArrayBufferLike | undefined {
-    const buffer = this.free.pop();
+    this.budget.reclaim();
+    const buffer = this.idle.pop();
     if (buffer !== undefined) return buffer;
-    if (this.made > 0 && !this.mayGrow()) return undefined;
-    this.made += 1;
+    if (this.heldBytes === 0) return this.grow(new ArrayBuffer(0));
+    const isFull = this.heldBytes >= this.maxBuffers * this.bufferBytes;
+    if (isFull || !this.budget.canSpare(this.bufferBytes)) return undefined;
+    this.heldBytes += this.bufferBytes;
     return new ArrayBuffer(this.bufferBytes);
   }
 
+  /**
+   * Moves the upload's only buffer, its bytes included, to a larger one. Undefined when the budget
+   * is spent: to be asked again.
+   */
+  grow(buffer: ArrayBufferLike): ArrayBufferLike | undefined {
+    this.budget.reclaim();
+    const doubled = Math.max(this.budget.firstBytes, 2 * buffer.byteLength);
+    const bytes = this.budget.grant(this, Math.min(doubled, this.bufferBytes));
+    if (bytes === 0) return undefined;
+    this.heldBytes = bytes;
+    return resize(buffer, bytes);
+  }
+
   giveBack(buffer: ArrayBufferLike): void {
-    this.free.push(buffer);
+    this.idle.push(buffer);
+  }
+
+  /** Lets go of the buffers that are not given out. */
+  dropIdle(): void {
+    for (const buffer of this.idle) {
+      this.heldBytes -= buffer.byteLength;
+      resize(buffer, 0);
+    }
+    this.idle = [];
   }
 
   /** No buffer is taken from here any more. */
   close(): void {
-    openPools.delete(this.self);
+    this.leave();
   }
+}
 
-  private mayGrow(): boolean {
-    return (
-      this.made < this.maxBuffers &&
-      BufferPool.heldBytes() + this.bufferBytes <= ISOLATE_BUDGET_BYTES
-    );
-  }
-
-  private get heldBytes(): number {
-    return this.made * this.bufferBytes;
-  }
-
-  /** What the isolate's uploads hold in all. */
-  static heldBytes(): number {
-    let bytes = 0;
-    for (const reference of openPools) {
-      const pool = reference.deref();
-      if (pool === undefined) openPools.delete(reference);
-      else bytes += pool.heldBytes;
-    }
-    return bytes;
-  }
+/** The old memory is free at once instead of when garbage is collected next. */
+function resize(buffer: ArrayBufferLike, bytes: number): ArrayBufferLike {
+  return (buffer as ArrayBuffer).transfer(bytes);
 }

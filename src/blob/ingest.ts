@@ -1,4 +1,5 @@
 import { Fault } from "../domain/fault.ts";
+import { type BufferBudget, isolateBudget } from "./buffer-budget.ts";
 import { BufferPool } from "./buffer-pool.ts";
 import { type HashAlgorithm, ImageDigest, type ImageHashes } from "./digest.ts";
 import { Intake } from "./intake.ts";
@@ -9,40 +10,56 @@ import type { BlobStore } from "./store.ts";
 /**
  * The one pipeline for bytes coming in: source → limits → hashes → parts → store.
  *
- * The body is read straight into the buffers that are later sent, so a byte is copied once on its
- * way. What is buffered is bounded by the plan's buffers (part-size.ts) whatever the body's length:
- * when all of them are on their way to the store nothing is read, and the client waits.
+ * The body is read straight into the buffers that are later sent, so a byte is hardly copied on its
+ * way. What is buffered is bounded by the plan's buffers (part-size.ts) whatever the body's length,
+ * and by the isolate's budget (buffer-budget.ts) whatever the number of uploads: when all buffers
+ * are on their way to the store, or the budget is spent, nothing is read and the client waits.
  *
  * A body that fits into one part is stored by one `put`. A longer one becomes parts of an upload
  * that is left open: completing it, and aborting it after a failure, is up to the image's object,
- * which outlives this request. Everything stops at the first reason, which is the one thrown. A
- * source of null, which is what a request without a body has, is an empty one.
+ * which outlives this request. A source of null, which is what a request without a body has, is an
+ * empty one.
+ *
+ * Everything stops at the first reason, which is the one thrown. The source is then unlocked, so
+ * that the caller can read the rest and throw it away; most clients only look for an answer once
+ * they have sent everything. A source that somebody waits for at that moment, or that has failed,
+ * is cancelled and stays locked.
  */
 export async function ingest(
   source: ReadableStream<Uint8Array> | null,
   options: IngestOptions,
 ): Promise<Ingested> {
-  const { maxBytes, onProgress = () => {} } = options;
+  const { maxBytes, signal, onProgress = () => {} } = options;
+  const { budget = isolateBudget, wait = (ms: number) => scheduler.wait(ms) } = options;
   // An announced length of 0 is no announcement (SIZ-4).
   const declaredBytes = options.declaredBytes === 0 ? undefined : options.declaredBytes;
   const plan = options.plan ?? planParts(declaredBytes);
   const limits = { declaredBytes, maxBytes, maxTotalBytes: plan.maxTotalBytes };
   const digest = new ImageDigest(options.hashAlgorithm);
   const stop = new AbortController();
-  options.signal?.addEventListener("abort", () => stop.abort(options.signal?.reason));
   const intake = new Intake(source ?? emptyBody(), limits, digest, onProgress, stop.signal);
   const longestPart = Math.max(0, Math.min(plan.partBytes, declaredBytes ?? maxBytes, maxBytes));
-  const buffers = new BufferPool(plan.buffers, longestPart + 1);
-  const parts = new PartSender({ ...options, buffers, stop });
+  const isStreamed = plan.buffers === 0 && declaredBytes !== undefined;
+  const buffers = isStreamed
+    ? new BufferPool(1, budget.firstBytes, budget)
+    : new BufferPool(plan.buffers, longestPart + 1, budget);
+  const waitForMemory = async () => {
+    await wait(MEMORY_POLL_MS);
+    await onProgress(intake.received);
+  };
+  const parts = new PartSender({ ...options, buffers, waitForMemory, stop });
+  const obey = () => stop.abort(signal?.reason);
+  signal?.addEventListener("abort", obey);
   try {
+    if (signal?.aborted) throw signal.reason;
     // Nothing that could follow would make this body acceptable, so none of it is read.
     if (declaredBytes !== undefined && declaredBytes > maxBytes) {
       throw new Fault("image_too_large", { maximum: maxBytes });
     }
-    const multipart =
-      plan.buffers === 0 && declaredBytes !== undefined
-        ? await sendStreamed(intake, parts, plan, declaredBytes, stop.signal)
-        : await sendBuffered(intake, parts, plan, options);
+    const multipart = isStreamed
+      ? await sendStreamed(intake, parts, plan, declaredBytes, stop.signal)
+      : await sendBuffered(intake, parts, plan, options);
+    stop.signal.throwIfAborted();
     return { size: intake.received, ...(await digest.finish()), multipart };
   } catch (reason) {
     stop.abort(reason);
@@ -50,9 +67,12 @@ export async function ingest(
     await parts.settle().catch(() => {});
     throw stop.signal.reason;
   } finally {
+    signal?.removeEventListener("abort", obey);
     buffers.close();
   }
 }
+
+const MEMORY_POLL_MS = 100;
 
 export interface IngestOptions {
   readonly store: BlobStore;
@@ -65,14 +85,18 @@ export interface IngestOptions {
   /** Begins the upload of parts and remembers its id; called once, and not for a single part. */
   readonly openMultipart: () => Promise<string>;
   /**
-   * Called whenever bytes have come, often many times a MiB, and awaited, so it is to return at
-   * once mostly. Throwing stops the pipeline.
+   * Called whenever bytes have come, often many times a MiB, and while the upload waits for memory.
+   * It is awaited, so it is to return at once mostly. Throwing stops the pipeline.
    */
   readonly onProgress?: (bytesSoFar: number) => Promise<void> | void;
-  /** Its abort stops the pipeline, with its reason. */
+  /** Stops the pipeline with its reason, also while it waits for the source. */
   readonly signal?: AbortSignal;
   /** How to cut the body, instead of by its announced length; for tests. */
   readonly plan?: PartPlan;
+  /** Where buffers are taken from, instead of the isolate's budget; for tests. */
+  readonly budget?: BufferBudget;
+  /** How to wait for memory; for tests. */
+  readonly wait?: (ms: number) => Promise<void>;
 }
 
 /** What is known of a body that was stored. */
@@ -90,23 +114,38 @@ async function sendBuffered(
   { partBytes }: PartPlan,
   { store, key }: IngestOptions,
 ): Promise<MultipartReceipt | undefined> {
-  let filled = await intake.fill(await parts.takeBuffer(), 0);
+  let filled = await fillBuffer(intake, parts, partBytes);
   if (filled.length <= partBytes) {
     await storing(store.put(key, filled));
     return undefined;
   }
   while (filled.length > partBytes) {
-    const surplus = filled.subarray(partBytes);
+    // A copy, since a buffer's memory may be given to others once its part is stored.
+    const surplus = filled.slice(partBytes);
     parts.send(filled.subarray(0, partBytes));
-    const buffer = await parts.takeBuffer();
-    new Uint8Array(buffer).set(surplus);
-    filled = await intake.fill(buffer, surplus.length);
+    filled = await fillBuffer(intake, parts, partBytes, surplus);
   }
   parts.send(filled);
   return parts.finish();
 }
 
-const STREAM_BUFFER_BYTES = 1024 ** 2;
+/** Fills a buffer, which grows as it fills, until it holds more than a part or the body ends. */
+async function fillBuffer(
+  intake: Intake,
+  parts: PartSender,
+  partBytes: number,
+  start: Uint8Array = new Uint8Array(0),
+): Promise<Uint8Array> {
+  const first = await parts.takeBuffer();
+  new Uint8Array(first).set(start);
+  let filled = await intake.fill(first, start.length);
+  while (filled.length <= partBytes && !intake.isEnded) {
+    // Growing empties the view.
+    const { buffer, length } = filled;
+    filled = await intake.fill(await parts.growBuffer(buffer), length);
+  }
+  return filled;
+}
 
 /** Parts too large to be held: each passes through a small buffer, one part after the other. */
 async function sendStreamed(
@@ -116,7 +155,7 @@ async function sendStreamed(
   declaredBytes: number,
   stopped: AbortSignal,
 ): Promise<MultipartReceipt> {
-  let buffer: ArrayBufferLike = new ArrayBuffer(STREAM_BUFFER_BYTES);
+  let buffer = await parts.takeBuffer();
   while (intake.received < declaredBytes) {
     const length = Math.min(partBytes, declaredBytes - intake.received);
     const pipe = new FixedLengthStream(length);

@@ -24,6 +24,8 @@ export class Intake {
   received = 0;
 
   private readonly reader: ByteReader;
+  // Stays true when the read fails.
+  private isReading = false;
 
   constructor(
     source: ReadableStream<Uint8Array>,
@@ -33,7 +35,7 @@ export class Intake {
     private readonly stopped: AbortSignal,
   ) {
     this.reader = openByteReader(source);
-    stopped.addEventListener("abort", () => void this.reader.cancel(stopped.reason));
+    stopped.addEventListener("abort", () => this.leaveSource());
   }
 
   /**
@@ -53,8 +55,11 @@ export class Intake {
 
   /** Reads some bytes into the buffer; gives the filled view, empty at the body's end. */
   async read(buffer: ArrayBufferLike, offset: number, maxBytes: number): Promise<Uint8Array> {
+    this.stopped.throwIfAborted();
     const view = new Uint8Array(buffer, offset, Math.min(maxBytes, CHUNK_BYTES));
+    this.isReading = true;
     const chunk = await this.reader.read(view).catch(brokenOff);
+    this.isReading = false;
     this.stopped.throwIfAborted();
     if (chunk.length === 0) {
       this.assertComplete();
@@ -66,6 +71,12 @@ export class Intake {
       await this.onProgress(this.received);
     }
     return chunk;
+  }
+
+  /** A source that nobody waits for is fit to be read on by others. */
+  private leaveSource(): void {
+    if (this.isReading) void this.reader.cancel(this.stopped.reason);
+    else this.reader.release();
   }
 
   /** Names the limit that is reached first, of two alike the image's (STO-5, SIZ-2). */

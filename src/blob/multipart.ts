@@ -24,18 +24,20 @@ export class PartSender {
       readonly key: string;
       readonly openMultipart: () => Promise<string>;
       readonly buffers: BufferPool;
+      /** Called while there is no memory, between one request for it and the next. */
+      readonly waitForMemory: () => Promise<void>;
       readonly stop: AbortController;
     },
   ) {}
 
   /** A buffer to fill, as soon as there is one. */
-  async takeBuffer(): Promise<ArrayBufferLike> {
-    while (true) {
-      this.options.stop.signal.throwIfAborted();
-      const buffer = this.options.buffers.take();
-      if (buffer !== undefined) return buffer;
-      await Promise.race(this.inFlight);
-    }
+  takeBuffer(): Promise<ArrayBufferLike> {
+    return this.obtain(() => this.options.buffers.take());
+  }
+
+  /** A larger buffer with the same bytes, for the only one there is, as soon as there is room. */
+  growBuffer(buffer: ArrayBufferLike): Promise<ArrayBufferLike> {
+    return this.obtain(() => this.options.buffers.grow(buffer));
   }
 
   /** Starts to send a part out of a buffer, which is free again once the part is stored. */
@@ -58,6 +60,16 @@ export class PartSender {
   async finish(): Promise<MultipartReceipt> {
     await this.settle();
     return { uploadId: await this.open(), parts: this.receipts };
+  }
+
+  private async obtain(ask: () => ArrayBufferLike | undefined): Promise<ArrayBufferLike> {
+    const { stop, waitForMemory } = this.options;
+    while (true) {
+      stop.signal.throwIfAborted();
+      const buffer = ask();
+      if (buffer !== undefined) return buffer;
+      await (this.inFlight.size > 0 ? Promise.race(this.inFlight) : waitForMemory());
+    }
   }
 
   private start(part: Uint8Array | PartStream, onStored: () => void): void {

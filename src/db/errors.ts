@@ -14,12 +14,13 @@ export function withoutValues(error: unknown): unknown {
  */
 
 const PASSING =
-  /network connection lost|overloaded|storage operation exceeded timeout|internal error|object to be reset|code was updated|cannot resolve D1 DB/i;
+  /network connection lost|overloaded|storage operation exceeded timeout|internal error|object to be reset|(was|were) reset|code (was|has been) updated|can no longer access storage|cannot resolve D1 DB/i;
 
 /** Whether an error of a binding is of the kind that a second try, a moment later, may not meet. */
 export function isTransient(error: unknown): boolean {
   for (let at = withoutValues(error); at instanceof Error; at = withoutValues(at.cause)) {
     if ("retryable" in at && at.retryable === true) return true;
+    if ("durableObjectReset" in at && at.durableObjectReset === true) return true;
     if ("overloaded" in at && at.overloaded === true) return true;
     if (PASSING.test(at.message)) return true;
   }

@@ -10,21 +10,40 @@ export function hasBody(request: Request): boolean {
   );
 }
 
+/** How much of an unwanted body is read, for how long in all, and for how long without a byte. */
+export interface DiscardBounds {
+  readonly maxBytes: number;
+  readonly maxMs: number;
+  readonly maxIdleMs: number;
+}
+
 /** Reads a body away, until its end or one of the bounds; what is left then is cut off. */
-export async function discard(
-  body: ReadableStream,
-  { maxBytes, maxMs }: { readonly maxBytes: number; readonly maxMs: number },
-): Promise<void> {
+export async function discard(body: ReadableStream, bounds: DiscardBounds): Promise<void> {
   const reader = openByteReader(body);
-  const late = scheduler.wait(maxMs).then(() => undefined);
-  let buffer: ArrayBufferLike = new ArrayBuffer(256 * 1024);
-  for (let bytes = 0; bytes < maxBytes; ) {
-    const reading: Promise<Uint8Array | undefined> = reader.read(new Uint8Array(buffer));
-    const chunk = await Promise.race([reading.catch(() => undefined), late]);
-    if (chunk === undefined || chunk.length === 0) break;
-    bytes += chunk.length;
-    buffer = chunk.buffer;
-  }
+  const startedAtMs = Date.now();
+  let bytes = 0;
+  let isOver = false;
+  const readOn = async () => {
+    let buffer: ArrayBufferLike = new ArrayBuffer(256 * 1024);
+    while (!isOver && bytes < bounds.maxBytes) {
+      const chunk = await reader.read(new Uint8Array(buffer));
+      if (chunk.length === 0) break;
+      bytes += chunk.length;
+      buffer = chunk.buffer;
+    }
+    isOver = true;
+  };
+  // Looks now and then whether bytes still come: a promise for each read would pile up on a long body.
+  const watch = async () => {
+    for (let seen = -1; !isOver && bytes > seen; ) {
+      seen = bytes;
+      const leftMs = startedAtMs + bounds.maxMs - Date.now();
+      if (leftMs <= 0) break;
+      await scheduler.wait(Math.min(leftMs, bounds.maxIdleMs));
+    }
+  };
+  await Promise.race([readOn().catch(() => undefined), watch()]);
+  isOver = true;
   // Not awaited: a body that has fallen silent may take for ever to be cancelled, too.
   void reader.cancel("not wanted").catch(() => undefined);
 }

@@ -31,6 +31,7 @@ const MAX_OWED = 1_000;
 
 /** Bytes of so many keys are removed in one alarm; the next one follows at once. */
 const REMOVALS_AN_ALARM = 20;
+const REMOVAL_MS_AN_ALARM = 20_000;
 
 /** The pause after the n-th failed removal of bytes: doubling, from ten seconds to an hour. */
 function backOffMs(failures: number): number {
@@ -149,25 +150,14 @@ export class ImageObject extends DurableObject<Env> {
       const nowMs = Date.now();
       const doomed = image.locations.map((location) => owe(image.id, location, nowMs));
       if (upload !== undefined) doomed.push(oweUpload(upload, nowMs, uploadLeaseMs));
-      // Owed before the row says so: should the write fail, the alarm finds the row alive and spares it.
-      if (doomed.length > 0) {
-        await this.#ledger.write(upload, [...(await this.#ledger.owed()), ...doomed]);
-      }
-      try {
-        await buryImage(this.#db, image, nowMs);
-      } catch (error) {
-        // The write may have been made, or may land yet: the row is asked at once, and once more a lease later.
-        const again = doomed.map((entry) => ({ ...entry, dueMs: nowMs + uploadLeaseMs }));
-        await this.#ledger.write(upload, [...(await this.#ledger.owed()), ...again]);
-        throw error;
-      }
+      await this.#owing(doomed, uploadLeaseMs, () => buryImage(this.#db, image, nowMs));
       if (upload !== undefined) await this.#ledger.write(undefined, await this.#ledger.owed());
     });
   }
 
   /** Takes an image's copy out of one store; the last copy stays (contract 11 §4). */
   deleteFromStore(caller: Caller, storeId: string): Promise<Outcome<void>> {
-    return this.#inTurn(async ({ policy }) => {
+    return this.#inTurn(async ({ policy, uploadLeaseMs }) => {
       const found = await this.#find(caller);
       const { image } = found;
       policy.enforceOnImage("get_image_location", caller.identity, found);
@@ -179,17 +169,14 @@ export class ImageObject extends DurableObject<Env> {
       const doomed = image.locations.find(({ store }) => store === storeId);
       if (doomed === undefined) throw new Fault("not_in_store", { imageId: image.id, storeId });
       const nowMs = Date.now();
-      const upload = await this.#ledger.upload();
-      await this.#ledger.write(upload, [
-        ...(await this.#ledger.owed()),
-        owe(image.id, doomed, nowMs),
-      ]);
-      await this.#write(image, {
-        ...image,
-        revision: image.revision + 1,
-        updatedAtMs: nowMs,
-        locations: image.locations.filter((location) => location !== doomed),
-      });
+      await this.#owing([owe(image.id, doomed, nowMs)], uploadLeaseMs, () =>
+        this.#write(image, {
+          ...image,
+          revision: image.revision + 1,
+          updatedAtMs: nowMs,
+          locations: image.locations.filter((location) => location !== doomed),
+        }),
+      );
     });
   }
 
@@ -225,7 +212,7 @@ export class ImageObject extends DurableObject<Env> {
       const owed = [...(await this.#ledger.owed())];
       // The bytes of an attempt that was given up may be on their way out. And failing in a row, uploads would
       // fill the ledger faster than leases run out.
-      const isSpent = owed.some((entry) => entry.key === key);
+      const isSpent = owed.some((entry) => isSameBlob(entry, { storeId, key }));
       if (isSpent || owed.length >= MAX_OWED) throw new Fault("try_again");
       if (upload !== undefined) owed.push(oweUpload(upload, nowMs, uploadLeaseMs));
       const claim: Upload = {
@@ -240,9 +227,10 @@ export class ImageObject extends DurableObject<Env> {
       try {
         await this.#write(image, withoutData(image, "saving", nowMs));
       } catch (error) {
-        // Nobody holds this grant. A Fault says that nothing was written: the row is then somebody else's. Of
-        // anything else only the answer may have been lost.
+        // A Fault says that another state stands there. Of anything else only the answer may have been lost.
         const claimed = error instanceof Fault ? undefined : await this.#present(image.id);
+        const isOurs = claimed?.status === "saving" && claimed.revision === image.revision + 1;
+        if (isOurs) return grant;
         await this.#giveUp(claim, claimed, config);
         throw error;
       }
@@ -310,8 +298,15 @@ export class ImageObject extends DurableObject<Env> {
     try {
       const due = await this.#lock.run(() => this.#takeStock());
       const stillOwed: Owed[] = [];
-      for (const entry of due) stillOwed.push(...(await this.#remove(entry)));
-      await this.#lock.run(() => this.#strikeOff(due, stillOwed));
+      const done: Owed[] = [];
+      const startedAtMs = Date.now();
+      for (const entry of due) {
+        stillOwed.push(...(await this.#remove(entry)));
+        done.push(entry);
+        // A lease that runs out meanwhile waits for this alarm to end; the next one goes on.
+        if (Date.now() - startedAtMs > REMOVAL_MS_AN_ALARM) break;
+      }
+      await this.#lock.run(() => this.#strikeOff(done, stillOwed));
     } catch (error) {
       // An alarm that throws is retried a few times only; this one sets itself until the work is done.
       log({ event: "image_alarm_failed", error: String(withoutValues(error)) });
@@ -338,6 +333,29 @@ export class ImageObject extends DurableObject<Env> {
     const found = await this.#find(caller);
     loadConfig(this.env).policy.enforceOnImage(caller.rule, caller.identity, found);
     return found.image;
+  }
+
+  /**
+   * A write after which bytes are to go. They are owed before the row says so: should the write fail, the alarm
+   * finds the row alive and spares them. A write whose answer was lost may have been made, or may land yet: then
+   * the row is asked at once, and once more a lease later.
+   */
+  async #owing(
+    doomed: readonly Owed[],
+    uploadLeaseMs: number,
+    write: () => Promise<void>,
+  ): Promise<void> {
+    const upload = await this.#ledger.upload();
+    const owed = await this.#ledger.owed();
+    if (doomed.length > 0) await this.#ledger.write(upload, [...owed, ...doomed]);
+    try {
+      await write();
+    } catch (error) {
+      const dueMs = Date.now() + uploadLeaseMs;
+      const again = doomed.map((entry) => ({ ...entry, dueMs }));
+      await this.#ledger.write(upload, [...(await this.#ledger.owed()), ...again]);
+      throw error;
+    }
   }
 
   /** Writes a changed image; a move of its status that the machine does not have is a bug. */
@@ -455,8 +473,9 @@ export class ImageObject extends DurableObject<Env> {
       await this.#write(image, withoutData(image, "queued", nowMs));
     }
     // What the row or the present upload names is not owed: a write that was thought lost has been made.
-    const isNamed = ({ key }: Owed) =>
-      key === upload?.key || (image !== undefined && refersTo(image, key));
+    const isNamed = (entry: Owed) =>
+      (upload !== undefined && isSameBlob(entry, upload)) ||
+      image?.locations.some(({ store, key }) => isSameBlob(entry, { storeId: store, key }));
     const spared = due.filter(isNamed);
     if (spared.length > 0) {
       await this.#ledger.write(
@@ -470,7 +489,7 @@ export class ImageObject extends DurableObject<Env> {
   /** Takes entries that were dealt with off the ledger, and puts down what of them is still owed. */
   async #strikeOff(done: readonly Owed[], stillOwed: readonly Owed[]): Promise<void> {
     const isDone = (entry: Owed) =>
-      done.some(({ key, dueMs }) => key === entry.key && dueMs === entry.dueMs);
+      done.some((other) => isSameBlob(other, entry) && other.dueMs === entry.dueMs);
     const [upload, owed] = await Promise.all([this.#ledger.upload(), this.#ledger.owed()]);
     await this.#ledger.write(upload, [...owed.filter((entry) => !isDone(entry)), ...stillOwed]);
   }
@@ -484,7 +503,8 @@ export class ImageObject extends DurableObject<Env> {
       }
       await store.remove(entry.key);
     } catch (error) {
-      log({ event: "removal_failed", image_id: entry.imageId, error: String(error) });
+      const reason = error instanceof Fault ? (error.cause ?? error) : error;
+      log({ event: "removal_failed", image_id: entry.imageId, error: String(reason) });
       const failures = entry.failures + 1;
       return [{ ...entry, failures, dueMs: Date.now() + backOffMs(failures) }];
     }
@@ -500,6 +520,13 @@ export class ImageObject extends DurableObject<Env> {
       throw error;
     }
   }
+}
+
+function isSameBlob(
+  one: Pick<Owed, "storeId" | "key">,
+  other: Pick<Owed, "storeId" | "key">,
+): boolean {
+  return one.storeId === other.storeId && one.key === other.key;
 }
 
 function refersTo(image: Image, key: string): boolean {

@@ -8,6 +8,8 @@ export interface ByteReader {
   read(view: Uint8Array): Promise<Uint8Array>;
   /** Tells the source to stop; never fails. A read that is waiting ends with `reason`. */
   cancel(reason: unknown): Promise<void>;
+  /** Lets others read the rest. Nothing is to be read here any more, and no read may be waiting. */
+  release(): void;
 }
 
 /**
@@ -36,6 +38,10 @@ class DirectReader implements ByteReader {
   cancel(reason: unknown): Promise<void> {
     return this.reader.cancel(reason).catch(() => {});
   }
+
+  release(): void {
+    this.reader.releaseLock();
+  }
 }
 
 class CopyingReader implements ByteReader {
@@ -57,5 +63,9 @@ class CopyingReader implements ByteReader {
 
   cancel(reason: unknown): Promise<void> {
     return this.reader.cancel(reason).catch(() => {});
+  }
+
+  release(): void {
+    this.reader.releaseLock();
   }
 }

@@ -157,18 +157,25 @@ describe("the end of an upload that failed", () => {
     },
   );
 
-  it.each(HOW)(
-    "UPL-13: needs no lease to run out when it was the claim that was %s",
-    async (how) => {
-      const { id } = await new Service().createEmpty(owner);
-      const claim = new Breakdown({ nth: 2, how });
-      const broken = new Service({ bindings: { DB: interceptD1(env.DB, claim.around) } });
-      expect((await broken.upload(owner, id, "hello")).status).toBe(500);
-      await expectQueued(id);
-      await expectRetryWorks(id);
-      await expectNothingLeft(id);
-    },
-  );
+  it("UPL-13: needs no lease to run out when it was the claim that was refused", async () => {
+    const { id } = await new Service().createEmpty(owner);
+    const claim = new Breakdown({ nth: 2, how: "refused" });
+    const broken = new Service({ bindings: { DB: interceptD1(env.DB, claim.around) } });
+    expect((await broken.upload(owner, id, "hello")).status).toBe(500);
+    await expectQueued(id);
+    await expectRetryWorks(id);
+    await expectNothingLeft(id);
+  });
+
+  it("UPL-1: goes on, where only D1's answer to the claim was lost", async () => {
+    const { id } = await new Service().createEmpty(owner);
+    const claim = new Breakdown({ nth: 2, how: "unheard" });
+    const broken = new Service({ bindings: { DB: interceptD1(env.DB, claim.around) } });
+    expect((await broken.upload(owner, id, "hello")).status).toBe(204);
+    expect(claim.hits).toBe(1);
+    await expectData(id, new TextEncoder().encode("hello"));
+    await expectNothingLeft(id);
+  });
 
   it("UPL-1: is the success it was, where D1's answer to the commit was lost", async () => {
     const { id } = await new Service().createEmpty(owner);

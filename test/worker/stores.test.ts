@@ -3,7 +3,8 @@ import { env } from "cloudflare:workers";
 import { describe, expect, inject, it } from "vitest";
 import { ImageObject } from "../../src/image-object/image-object.ts";
 import { admin, owner, ownersReader, serviceUser, stranger } from "../support/callers.ts";
-import { interceptR2 } from "../support/intercept.ts";
+import { passTime, resumeTime, stopTime } from "../support/clock.ts";
+import { interceptD1, interceptR2 } from "../support/intercept.ts";
 import { copyTo } from "../support/second-copy.ts";
 import { Service } from "../support/service.ts";
 import { TWO_BUCKETS } from "../support/stores.ts";
@@ -201,6 +202,35 @@ describe("DELETE /v2/stores/{store}/{image}", () => {
     await runInDurableObject(stub, (_, state) => new ImageObject(state, service.env).alarm());
     expect(await env.ARCHIVE.head(key)).toBeNull();
     expect(await (await service.call(owner, "GET", `/v2/images/${id}/file`)).text()).toBe("hello");
+  });
+
+  it("STR-3: leaves no bytes when the removal's answer is lost and its write lands late", async () => {
+    const id = await createIn("fast", "hello");
+    const key = await copyTo(env.ARCHIVE, "archive", id, "HELLO");
+    const withoutCopy = JSON.stringify([
+      { store: "fast", key: (await env.BLOBS.list({ prefix: `blobs/${id}/` })).objects[0]?.key },
+    ]);
+    const DB = interceptD1(env.DB, async (call, proceed) => {
+      if (call.statements?.some(({ sql }) => /^update/i.test(sql)))
+        throw new Error("D1_ERROR: lost");
+      return proceed();
+    });
+    const failing = new Service({ settings, bindings: { DB } });
+    expect((await remove(admin, "archive", id, failing)).status).toBe(500);
+    const stub = env.IMAGE_OBJECT.get(env.IMAGE_OBJECT.idFromName(id));
+    const ring = () =>
+      runInDurableObject(stub, (_, state) => new ImageObject(state, service.env).alarm());
+    // The row still names the copy: it is spared, but asked for once more.
+    await ring();
+    expect(await env.ARCHIVE.head(key)).not.toBeNull();
+    await env.DB.prepare("UPDATE images SET locations = ?, revision = revision + 1 WHERE id = ?")
+      .bind(withoutCopy, id)
+      .run();
+    stopTime();
+    passTime(400);
+    await ring();
+    resumeTime();
+    expect(await env.ARCHIVE.head(key)).toBeNull();
   });
 
   it("STR-4, POL-16: refuses in the order of contract 11 §4, and changes nothing", async () => {

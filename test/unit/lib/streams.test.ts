@@ -55,6 +55,17 @@ describe.each(streams)("%s stream", (_, open) => {
     await reader.cancel(new Error("no more"));
     await reader.cancel(new Error("no more"));
   });
+
+  it("UPL-13: can be left to somebody else", async () => {
+    const stream = open(["ab", "cd"]);
+    const reader = openByteReader(stream);
+    const chunk = await reader.read(new Uint8Array(2));
+    expect(new TextDecoder().decode(chunk)).toBe("ab");
+    reader.release();
+    const left: Uint8Array[] = [];
+    for await (const chunk of stream) left.push(chunk);
+    expect(await new Blob(left).text()).toBe("cd");
+  });
 });
 
 describe("openByteReader", () => {
