@@ -21,7 +21,7 @@ const allowed = {
   db: ["domain", "lib"],
   auth: ["domain", "lib", "net"],
   policy: ["domain", "lib"],
-  env: ["domain", "lib", "policy", "auth", "blob"],
+  env: ["domain", "lib", "policy", "auth", "blob", "net"],
   "image-object": ["blob", "db", "net", "policy", "domain", "env", "lib"],
   api: [
     ...["http", "net", "blob", "db", "policy", "auth", "domain", "env", "lib"],

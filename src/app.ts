@@ -104,14 +104,14 @@ async function dispatch(exchange: Exchange, config: Config): Promise<Response> {
   exchange.isForIdentity = first === "identity";
   if (exchange.isForIdentity) return serveIdentity(exchange, config, path);
   if (first === "healthcheck" && rest.length === 0) return serveHealth(exchange);
-  const isVersion = isApiVersion(first, config.stores);
+  const isVersion = isApiVersion(first, config);
   if (isVersion && rest.join("/") !== "") {
     return serveImages(exchange, config, `/v2/${rest.join("/")}`);
   }
   exchange.route = "/versions";
   assertMethod(exchange, ["GET", "HEAD"]);
   const status = first === "versions" || isVersion ? 200 : 300;
-  return versionDocument(exchange.baseUrl, status, config.stores);
+  return versionDocument(exchange.baseUrl, status, config);
 }
 
 /** The mount prefix is the path of PUBLIC_ENDPOINT; a proxy in front may have taken it off already. */

@@ -3,9 +3,14 @@ import type { HashAlgorithm } from "./blob/digest.ts";
 import { assertOpenable, type OpenStore, storeOpener } from "./blob/stores.ts";
 import { Fault } from "./domain/fault.ts";
 import { buildImageSchema, type ImageSchema } from "./domain/image-schema.ts";
+import { IMPORT_PLUGINS, type ImportPlugins, parseInjection } from "./domain/import-plugins.ts";
+import { IMPORT_METHODS, type ImportMethodName } from "./domain/import-request.ts";
 import type { Limits } from "./domain/limits.ts";
 import { parseStores } from "./domain/store-definition.ts";
 import { Stores } from "./domain/stores.ts";
+import { DEFAULT_PREFIXES, parseRegions, type Region } from "./net/image-api.ts";
+import type { Door } from "./net/resolve.ts";
+import { parseOutbound } from "./net/settings.ts";
 import { Policy } from "./policy/enforce.ts";
 
 /** Every setting of a deployment, checked. README.md › Configuration is the table for operators. */
@@ -26,6 +31,21 @@ export interface Config {
   readonly maxRequestIdLength: number;
   /** How long an upload's claim of its image lasts without renewal. */
   readonly uploadLeaseMs: number;
+  /** Those that are on, in configured order. */
+  readonly importMethods: readonly ImportMethodName[];
+  readonly importPlugins: ImportPlugins;
+  /** How long an import may take in all. */
+  readonly importDeadlineMs: number;
+  /** How long an import may see no bytes before it tries again. */
+  readonly importIdleMs: number;
+  /** The way into other people's networks. */
+  readonly door: Door;
+  /** Other Image APIs that images may be imported from. */
+  readonly regions: readonly Region[];
+  /** Starts of the names of properties that an import takes over from another Image API. */
+  readonly remoteProperties: readonly string[];
+  /** How long a task is shown after its end. */
+  readonly taskTtlMs: number;
 }
 
 const HASH_ALGORITHMS = ["sha512", "sha384", "sha256", "sha1", "md5"] as const;
@@ -74,8 +94,32 @@ export function parseConfig(env: Readonly<Record<string, unknown>>): Config {
     ),
     hashAlgorithm: read.oneOf("HASHING_ALGORITHM", HASH_ALGORITHMS, "sha512"),
     maxRequestIdLength: read.integer("MAX_REQUEST_ID_LENGTH", 64, 0),
+    ...parseImportSettings(read, env),
     // Bytes renew the lease a quarter of it apart; so it is longer than what is promised after the last byte.
     uploadLeaseMs: Math.ceil((read.integer("UPLOAD_LEASE_SECONDS", 300, 1, 86_400) * 4000) / 3),
+  };
+}
+
+/** Contract 10 §15, §14, §12; 12 §1. */
+function parseImportSettings(read: Variables, env: Readonly<Record<string, unknown>>) {
+  const DAY_SECONDS = 86_400;
+  return {
+    importMethods: read.choices("IMPORT_METHODS", IMPORT_METHODS, [
+      "glance-direct",
+      "web-download",
+      "copy-image",
+    ]),
+    importPlugins: {
+      plugins: read.choices("IMAGE_IMPORT_PLUGINS", IMPORT_PLUGINS, []),
+      inject: read.parsed("INJECT_IMAGE_METADATA", "{}", parseInjection),
+    },
+    importDeadlineMs:
+      1000 * read.integer("IMPORT_DEADLINE_SECONDS", DAY_SECONDS, 1, 20 * DAY_SECONDS),
+    importIdleMs: 1000 * read.integer("IMPORT_IDLE_SECONDS", 60, 1, 600),
+    door: read.door(env),
+    regions: read.parsed("GLANCE_REGIONS", "{}", parseRegions),
+    remoteProperties: read.optionalList("GLANCE_DOWNLOAD_PROPERTIES", DEFAULT_PREFIXES.join()),
+    taskTtlMs: 3_600_000 * read.integer("TASK_TIME_TO_LIVE_HOURS", 48, 1, 100_000),
   };
 }
 
@@ -91,7 +135,6 @@ function parseStoresOf(env: Readonly<Record<string, unknown>>, text: string): St
 const NOT_OFFERED: Readonly<Record<string, string>> = {
   USER_STORAGE_QUOTA: "0",
   USE_KEYSTONE_LIMITS: "false",
-  IMPORT_METHODS: "",
   SHOW_IMAGE_DIRECT_URL: "false",
   SHOW_MULTIPLE_LOCATIONS: "false",
   DELAYED_DELETE: "false",
@@ -148,6 +191,36 @@ class Variables {
       .map((item) => item.trim());
     if (items.includes("")) return misconfigured(name, "it has an empty item");
     return items;
+  }
+
+  /** A list that may be empty. */
+  optionalList(name: string, fallback: string): readonly string[] {
+    return this.text(name, fallback) === "" ? [] : this.list(name, fallback);
+  }
+
+  /** Some of the words allowed, each once, in the order given. */
+  choices<T extends string>(
+    name: string,
+    allowed: readonly T[],
+    fallback: readonly T[],
+  ): readonly T[] {
+    const items = this.optionalList(name, fallback.join());
+    if (new Set(items).size < items.length) return misconfigured(name, "it names one twice");
+    return items.map((item) => {
+      const found = allowed.find((word) => word === item);
+      return found ?? misconfigured(name, `"${item}" is none of ${allowed.join(", ")}`);
+    });
+  }
+
+  /** The outbound settings name their variables themselves. */
+  door(env: Readonly<Record<string, unknown>>): Door {
+    try {
+      return parseOutbound(env).door;
+    } catch (cause) {
+      const { message } = cause as Error;
+      const reason = `A variable is not usable: ${message}.`;
+      throw new Fault("misconfigured", { reason });
+    }
   }
 
   oneOf<T extends string>(name: string, allowed: readonly T[], fallback: T): T {

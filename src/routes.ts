@@ -1,7 +1,12 @@
 import type { Context, OpenContext } from "./api/context.ts";
-import { showImportInfo } from "./api/discovery.ts";
 import { deactivateImage, reactivateImage } from "./api/image-actions.ts";
-import { downloadImageData, headImageData, uploadImageData } from "./api/image-data.ts";
+import {
+  downloadImageData,
+  headImageData,
+  stageImageData,
+  uploadImageData,
+} from "./api/image-data.ts";
+import { importImage, showImportInfo } from "./api/image-import.ts";
 import {
   createImage,
   deleteImage,
@@ -14,6 +19,7 @@ import { addMember, listMembers, removeMember, showMember, updateMember } from "
 import { showSchema } from "./api/schemas.ts";
 import { deleteFromStore, listStoreDetails, listStores } from "./api/stores.ts";
 import { addTag, removeTag } from "./api/tags.ts";
+import { createTask, listImageTasks, listTasks, showTask } from "./api/tasks.ts";
 import type { RuleName } from "./policy/rules.ts";
 
 type Answer = Response | Promise<Response>;
@@ -51,6 +57,10 @@ export const routes: readonly Route[] = [
   on("HEAD", `${IMAGE}/file`, "download_image", headImageData, "none"),
   on("PUT", `${IMAGE}/file`, "upload_image", uploadImageData, "stream"),
 
+  on("PUT", `${IMAGE}/stage`, "modify_image", stageImageData, "stream"),
+  // copy-image stands under its own rule, copy_image.
+  on("POST", `${IMAGE}/import`, "modify_image", importImage, SMALL),
+
   on("POST", `${IMAGE}/actions/deactivate`, "deactivate", deactivateImage, "none"),
   on("POST", `${IMAGE}/actions/reactivate`, "reactivate", reactivateImage, "none"),
 
@@ -62,6 +72,11 @@ export const routes: readonly Route[] = [
   on("GET", `${IMAGE}/members/:member_id`, "get_member", showMember, "none"),
   on("PUT", `${IMAGE}/members/:member_id`, "modify_member", updateMember, SMALL),
   on("DELETE", `${IMAGE}/members/:member_id`, "delete_member", removeMember, "none"),
+
+  on("GET", `${IMAGE}/tasks`, "get_image", listImageTasks, "none"),
+  on("GET", "/v2/tasks", "tasks_api_access", listTasks, "unread"),
+  on("POST", "/v2/tasks", "tasks_api_access", createTask, RECORD),
+  on("GET", "/v2/tasks/:task_id", "tasks_api_access", showTask, "unread"),
 
   on("DELETE", "/v2/stores/:store_id/:image_id", "delete_image_location", deleteFromStore, "none"),
   open("GET", "/v2/info/stores", listStores, "none"),

@@ -12,11 +12,15 @@ export default defineConfig({
     cloudflareTest(async () => ({
       wrangler: { configPath: join(root, "wrangler.toml") },
       miniflare: {
-        // Vitest itself loads node:inspector; nothing else of Node is let in, as in production.
+        // Vitest itself loads node:inspector; of Node's modules only node:zlib is used.
         compatibilityFlags: ["enable_nodejs_inspector_module"],
         bindings: {
           // One store, as most tests need no more; those of several stores say so.
           STORES: JSON.stringify(ONE_STORE),
+          // Imports read from servers of this machine.
+          DEVELOPMENT: "true",
+          IMPORT_ALLOW_PRIVATE_ADDRESSES: "true",
+          IMPORT_ALLOWED_PORTS: "",
           IDENTITY: JSON.stringify(identityDocument),
           TOKEN_SECRET: "not-a-secret-only-for-the-tests-0123456789",
           TEST_MIGRATIONS: await readD1Migrations(join(root, "migrations")),
@@ -26,7 +30,7 @@ export default defineConfig({
   ],
   test: {
     include: ["test/{unit,worker,image-object}/**/*.test.ts"],
-    globalSetup: ["test/support/s3-server.ts"],
+    globalSetup: ["test/support/s3-server.ts", "test/support/source-server.ts"],
     setupFiles: ["test/setup.ts"],
     // A log line a request is worth reading only when its test fails.
     silent: "passed-only",

@@ -6,6 +6,7 @@ import { hasData } from "../domain/status.ts";
 import { evaluateConditions, strongEtag } from "../http/conditional.ts";
 import { type ByteSelection, formatContentRange, parseRange } from "../http/range.ts";
 import { noContent } from "../http/reply.ts";
+import type { UploadRequest } from "../image-object/rpc.ts";
 import { log } from "../lib/log.ts";
 import { type Context, imageIdOf, target } from "./context.ts";
 import { Upload } from "./upload.ts";
@@ -17,10 +18,36 @@ export async function uploadImageData(ctx: Context): Promise<Response> {
   assertOctetStream(request);
   const store = config.stores.forUpload(request.headers.get("x-image-meta-store"));
   const declaredBytes = declaredSize(request);
-  const upload = new Upload(ctx, target(ctx).caller, store.id).run(request.body, declaredBytes);
+  return receive(ctx, store.id, "data", declaredBytes);
+}
+
+/**
+ * PUT /v2/images/{image_id}/stage: as an upload, but the bytes wait for an import (contract STG-1 … STG-14, 10 §2).
+ * They go to the default store, whose copy is then made without moving them.
+ */
+export async function stageImageData(ctx: Context): Promise<Response> {
+  const { request, config } = ctx;
+  if (!config.importMethods.includes("glance-direct")) throw new Fault("not_found");
+  assertOctetStream(request);
+  const declaredBytes = declaredSize(request);
+  if (declaredBytes !== undefined && declaredBytes < 0) {
+    const reason = "it must not be negative";
+    throw new Fault("invalid_value", { name: "x-openstack-image-size", reason });
+  }
+  return receive(ctx, config.stores.default.id, "staging", declaredBytes);
+}
+
+async function receive(
+  ctx: Context,
+  storeId: string,
+  purpose: UploadRequest["purpose"],
+  declaredBytes: number | undefined,
+): Promise<Response> {
+  const upload = new Upload(ctx, target(ctx).caller, storeId, purpose);
+  const work = upload.run(ctx.request.body, declaredBytes);
   // When the client leaves, the platform drops this handler wherever it stands; the clean-up must go on.
-  ctx.waitUntil(upload.catch(() => undefined));
-  await upload;
+  ctx.waitUntil(work.catch(() => undefined));
+  await work;
   return noContent();
 }
 

@@ -16,27 +16,30 @@ import { hashHeaders, imageView } from "./views.ts";
 
 /** POST /v2/images: one insert; the checks in the order of contract CRE-22. */
 export async function createImage(ctx: Context): Promise<Response> {
-  const { identity } = ctx;
-  const { limits, imageSchema } = ctx.config;
-  const wanted = parseCreate(await readJson(ctx.request, ctx.maxBodyBytes), imageSchema);
-  const owner = wanted.owner === undefined ? identity.projectId : wanted.owner;
-  enforceCreate(ctx, owner, wanted.visibility);
-  const image = finishCreate(wanted, {
-    limits,
-    owner,
-    id: wanted.id ?? ctx.newId(),
-    nowMs: ctx.nowMs,
-  });
+  const image = makeImage(ctx, await readJson(ctx.request, ctx.maxBodyBytes));
   await insertImage(ctx.db, image);
   const location = `${ctx.baseUrl}/v2/images/${image.id}`;
-  const { stores } = ctx.config;
+  const { stores, importMethods } = ctx.config;
   return json(imageView(image, stores), 201, {
     location,
+    // Absent means that nothing can be imported (contract HDR-4).
+    ...(importMethods.length > 0 && { "openstack-image-import-methods": importMethods.join(",") }),
     // Absent means a single-store service (contract HDR-5).
     ...(stores.isMulti && {
       "openstack-image-store-ids": stores.all.map(({ id }) => id).join(","),
     }),
   });
+}
+
+/** The image that a body asks for, if its caller may create it. */
+export function makeImage(ctx: Context, body: unknown): Image {
+  const { identity } = ctx;
+  const { limits, imageSchema } = ctx.config;
+  const wanted = parseCreate(body, imageSchema);
+  const owner = wanted.owner === undefined ? identity.projectId : wanted.owner;
+  enforceCreate(ctx, owner, wanted.visibility);
+  const id = wanted.id ?? ctx.newId();
+  return finishCreate(wanted, { limits, owner, id, nowMs: ctx.nowMs });
 }
 
 /** Always 403, never 404 (contract MSK-5); the refusal of a foreign owner names it (CRE-13). */

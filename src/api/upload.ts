@@ -7,6 +7,7 @@ import {
   type Outcome,
   type UploadEnd,
   type UploadGrant,
+  type UploadRequest,
   unwrap,
 } from "../image-object/rpc.ts";
 import { log } from "../lib/log.ts";
@@ -27,6 +28,7 @@ export class Upload {
     private readonly ctx: Context,
     private readonly caller: Caller,
     private readonly storeId: string,
+    private readonly purpose: UploadRequest["purpose"],
   ) {
     this.attemptId = ctx.newId();
   }
@@ -49,9 +51,9 @@ export class Upload {
   }
 
   private async begin(declaredBytes: number | undefined): Promise<UploadGrant> {
-    const { attemptId, storeId } = this;
+    const { attemptId, storeId, purpose } = this;
     try {
-      const wanted = { attemptId, storeId, declaredBytes };
+      const wanted = { attemptId, storeId, purpose, declaredBytes };
       return await this.tell((object) => object.beginUpload(this.caller, wanted), BRIEFLY);
     } catch (error) {
       // A Fault is a refusal; of anything else only the answer may have been lost.

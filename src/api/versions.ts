@@ -1,32 +1,45 @@
 import type { Stores } from "../domain/stores.ts";
+import type { Config } from "../env.ts";
 import { json } from "../http/reply.ts";
 
+/** What of a deployment's settings decides which versions it has. */
+export type VersionFacts = Pick<Config, "importMethods"> & {
+  readonly stores: Pick<Stores, "isMulti">;
+};
+
 /*
- * A minor version is advertised only if its features work (contract 01 §1.2). 2.6 (staging and import), 2.9, 2.11
- * to 2.14 and 2.16 to 2.18 (copies, tasks, usage, cache, locations) join the list with theirs.
+ * A minor version is advertised only if its features work (contract 01 §1.2). 2.9, 2.14 and 2.16 to 2.18 (locations,
+ * cache, usage) join the list with theirs.
  */
 const ALWAYS = ["2.7", "2.5", "2.4", "2.3", "2.2", "2.1", "2.0"];
-/** Store headers and discovery, deletion from a store, store details. */
-const WITH_SEVERAL_STORES = ["2.15", "2.10", "2.8"];
+
+function advertised({ stores: { isMulti }, importMethods }: VersionFacts): readonly string[] {
+  const versions = [...ALWAYS];
+  // Staging and import.
+  if (importMethods.length > 0) versions.push("2.6");
+  // Store headers and discovery, deletion from a store, an image's tasks, store details.
+  if (isMulti) versions.push("2.8", "2.10", "2.12", "2.15");
+  if (isMulti && importMethods.includes("copy-image")) versions.push("2.11");
+  return versions.sort((a, b) => minorOf(b) - minorOf(a));
+}
+
+function minorOf(version: string): number {
+  return Number(version.split(".")[1]);
+}
 
 /** First path segments that are served as `/v2` (contract VER-10); the minors change no behaviour. */
 const ACCEPTED = /^v2(\.([0-7]|9|15|17))?$/;
 const ACCEPTED_WITH_SEVERAL_STORES = /^v2\.(8|1[0-3])$/;
 
 /** Whether a first path segment means the Image API. */
-export function isApiVersion(segment: string, { isMulti }: Pick<Stores, "isMulti">): boolean {
-  return ACCEPTED.test(segment) || (isMulti && ACCEPTED_WITH_SEVERAL_STORES.test(segment));
+export function isApiVersion(segment: string, { stores }: VersionFacts): boolean {
+  return ACCEPTED.test(segment) || (stores.isMulti && ACCEPTED_WITH_SEVERAL_STORES.test(segment));
 }
 
 /** The discovery document: 300 where no version was named, 200 where one asked for the list (VER-1, VER-2). */
-export function versionDocument(
-  baseUrl: string,
-  status: 200 | 300,
-  { isMulti }: Pick<Stores, "isMulti">,
-): Response {
+export function versionDocument(baseUrl: string, status: 200 | 300, facts: VersionFacts): Response {
   const links = [{ rel: "self", href: `${baseUrl}/v2/` }];
-  const advertised = [...(isMulti ? WITH_SEVERAL_STORES : []), ...ALWAYS];
-  const versions = advertised.map((version, index) => ({
+  const versions = advertised(facts).map((version, index) => ({
     id: `v${version}`,
     status: index === 0 ? "CURRENT" : "SUPPORTED",
     links,

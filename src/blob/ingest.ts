@@ -35,7 +35,7 @@ export async function ingest(
   const declaredBytes = options.declaredBytes === 0 ? undefined : options.declaredBytes;
   const plan = options.plan ?? planParts(declaredBytes);
   const limits = { declaredBytes, maxBytes, maxTotalBytes: plan.maxTotalBytes };
-  const digest = new ImageDigest(options.hashAlgorithm);
+  const digest = new ImageDigest(options.hashAlgorithm, options.extraHashes);
   const stop = new AbortController();
   const intake = new Intake(source ?? emptyBody(), limits, digest, onProgress, stop.signal);
   const longestPart = Math.max(0, Math.min(plan.partBytes, declaredBytes ?? maxBytes, maxBytes));
@@ -82,6 +82,8 @@ export interface IngestOptions {
   /** The longest image allowed (STO-5). */
   readonly maxBytes: number;
   readonly hashAlgorithm: HashAlgorithm;
+  /** What else is to be computed. */
+  readonly extraHashes?: readonly HashAlgorithm[];
   /** Begins the upload of parts and remembers its id; called once, and not for a single part. */
   readonly openMultipart: () => Promise<string>;
   /**

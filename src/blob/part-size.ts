@@ -30,12 +30,13 @@ export interface PartPlan {
  */
 export function planParts(lengthBytes: number | undefined): PartPlan {
   const partBytes = choosePartBytes(lengthBytes);
-  const isBuffered = partBytes <= LARGEST_BUFFERED_BYTES;
-  return {
-    partBytes,
-    buffers: isBuffered ? Math.floor(BUFFER_BUDGET_BYTES / partBytes) : 0,
-    maxTotalBytes: partBytes * MAX_PARTS,
-  };
+  return { partBytes, buffers: buffersFor(partBytes), maxTotalBytes: partBytes * MAX_PARTS };
+}
+
+/** How many parts of this size one upload holds in memory at once; 0: it streams them. */
+export function buffersFor(partBytes: number): number {
+  if (partBytes > LARGEST_BUFFERED_BYTES) return 0;
+  return Math.floor(BUFFER_BUDGET_BYTES / partBytes);
 }
 
 function choosePartBytes(lengthBytes: number | undefined): number {

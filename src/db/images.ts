@@ -69,13 +69,21 @@ export async function insertImage(db: Database, image: Image): Promise<void> {
  * Throws `image_changed` when that revision no longer stands; then nothing was written.
  */
 export async function updateImage(db: Database, before: Image, after: Image): Promise<void> {
-  const { id: _, createdAt: __, ...columns } = rowFromImage(after);
-  await writeRevision(db, before, columns);
+  assertWritten(await imageUpdate(db, before, after), before);
 }
 
-/** Blanks a deleted image to a tombstone: its id, owner and times stay, so that the id is taken for ever. */
-export async function buryImage(db: Database, before: Image, nowMs: number): Promise<void> {
-  await writeRevision(db, before, {
+/** The same as a statement for a batch; hand what it gives to `assertWritten`. */
+export function imageUpdate(db: Database, before: Image, after: Image) {
+  const { id: _, createdAt: __, ...columns } = rowFromImage(after);
+  return revisionUpdate(db, before, columns);
+}
+
+/**
+ * Blanks a deleted image to a tombstone: its id, owner and times stay, so that the id is taken for ever. A
+ * statement for a batch; hand what it gives to `assertWritten`.
+ */
+export function imageBurial(db: Database, before: Image, nowMs: number) {
+  return revisionUpdate(db, before, {
     revision: before.revision + 1,
     status: "deleted",
     name: null,
@@ -91,19 +99,20 @@ export async function buryImage(db: Database, before: Image, nowMs: number): Pro
     properties: {},
     tags: [],
     locations: [],
+    staged: null,
   });
 }
 
-async function writeRevision(
-  db: Database,
-  before: Image,
-  columns: Partial<ImageRow>,
-): Promise<void> {
-  const written = await db
+function revisionUpdate(db: Database, before: Image, columns: Partial<ImageRow>) {
+  return db
     .update(images)
     .set(columns)
     .where(and(eq(images.id, before.id), eq(images.revision, before.revision)))
     .returning({ revision: images.revision });
+}
+
+/** Throws `image_changed` when a statement found the image at another revision than it was decided on. */
+export function assertWritten(written: readonly unknown[], before: Image): void {
   if (written.length === 0) throw new Fault("image_changed", { imageId: before.id });
 }
 
@@ -132,6 +141,7 @@ export function imageFromRow(row: ImageRow): Image {
     properties: new Map(Object.entries(row.properties)),
     tags: row.tags,
     locations: row.locations,
+    staged: row.staged,
   };
 }
 
@@ -160,5 +170,6 @@ function rowFromImage(image: Image): ImageRow {
     properties: Object.fromEntries(image.properties),
     tags: [...image.tags],
     locations: [...image.locations],
+    staged: image.staged,
   };
 }

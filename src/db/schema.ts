@@ -12,6 +12,11 @@ export interface StoredLocation {
   key: string;
 }
 
+/** Bytes that wait for their import: a copy, and its hashes in hex by algorithm. */
+export interface StoredStaging extends StoredLocation {
+  hashes: Partial<Record<string, string>>;
+}
+
 export const images = sqliteTable("images", {
   id: text().primaryKey(),
   revision: integer().notNull(),
@@ -36,6 +41,23 @@ export const images = sqliteTable("images", {
   properties: text({ mode: "json" }).$type<Record<string, string | null>>().notNull(),
   tags: text({ mode: "json" }).$type<string[]>().notNull(),
   locations: text({ mode: "json" }).$type<StoredLocation[]>().notNull(),
+  staged: text({ mode: "json" }).$type<StoredStaging>(),
+});
+
+export const tasks = sqliteTable("tasks", {
+  id: text().primaryKey(),
+  type: text().notNull(),
+  status: text().notNull(),
+  owner: text(),
+  imageId: text("image_id"),
+  requestId: text("request_id"),
+  userId: text("user_id"),
+  input: text({ mode: "json" }).$type<Record<string, unknown>>(),
+  result: text({ mode: "json" }).$type<Record<string, unknown>>(),
+  message: text().notNull(),
+  createdAt: integer("created_at").notNull(),
+  updatedAt: integer("updated_at").notNull(),
+  expiresAt: integer("expires_at"),
 });
 
 export const imageMembers = sqliteTable(

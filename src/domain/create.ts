@@ -107,6 +107,7 @@ function newImage({ id, owner, nowMs }: CreateContext): Image {
     properties: new Map(),
     tags: [],
     locations: [],
+    staged: null,
   };
 }
 

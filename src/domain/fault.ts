@@ -41,8 +41,29 @@ export const FAULTS = {
   },
   uri_refused: { status: 400, text: "The address is refused: {reason}" },
   source_rejected: { status: 400, text: "The source does not give the data: {reason}" },
+  image_unpackable: { status: 400, text: "The data cannot be unpacked: {reason}" },
+  hash_mismatch: {
+    status: 400,
+    text: "The data has the {algorithm} {actual}, not {expected} as was expected.",
+  },
+  import_timed_out: {
+    status: 400,
+    text: "The import was not done within the time that imports may take.{reason}",
+  },
   store_unknown: { status: 400, text: "There is no store '{storeId}'." },
   store_read_only: { status: 400, text: "The store '{storeId}' is read-only." },
+  stores_ambiguous: {
+    status: 400,
+    text: "The request says in several ways which stores are meant, with {given}. Choose one of them.",
+  },
+  store_has_copy: {
+    status: 400,
+    text: "Image {imageId} already has a copy in the store '{storeId}'. Leave that store out.",
+  },
+  import_method_disabled: {
+    status: 400,
+    text: "The import method '{name}' is not enabled. Enabled methods: {enabled}.",
+  },
   multiple_ranges: { status: 400, text: "Only one range a request is supported." },
   unauthorized: { status: 401, text: "{reason}" },
   forbidden: { status: 403, text: "You are not authorized to complete {rule} action." },
@@ -75,6 +96,7 @@ export const FAULTS = {
     status: 404,
     text: "{memberId} not found in the member list of the image {imageId}.",
   },
+  task_not_found: { status: 404, text: "No task found with ID {taskId}" },
   tag_not_found: { status: 404, text: "Image {imageId} does not have the tag {tag}." },
   data_not_found: { status: 404, text: "The data of image {imageId} is no longer in its store." },
   not_in_store: { status: 404, text: "Image {imageId} has no copy in the store '{storeId}'." },
@@ -98,6 +120,26 @@ export const FAULTS = {
     text: "The target member {memberId} is already associated with image {imageId}.",
   },
   store_in_conflict: { status: 409, text: "There is no store '{storeId}'." },
+  staging_incomplete: {
+    status: 409,
+    text: "The data of image {imageId} is still being staged. Import it when that is done.",
+  },
+  store_not_writable: {
+    status: 409,
+    text: "The store '{storeId}' is read-only. Leave it out.",
+  },
+  import_wrong_status: {
+    status: 409,
+    text: "Image {imageId} is in status {status}; {method} imports into an image that is {needed}.",
+  },
+  import_formats_missing: {
+    status: 409,
+    text: "Set {missing} on image {imageId} before you import data into it.",
+  },
+  import_under_way: {
+    status: 409,
+    text: "Task {taskId} is importing into image {imageId}. Wait for its end and try again.",
+  },
   image_not_active: {
     status: 409,
     text: "Image {imageId} is in status {status}; copies are removed only while it is active.",
@@ -134,6 +176,11 @@ export const FAULTS = {
   store_unavailable: {
     status: 503,
     text: "The image store did not take or give the data. Try again.",
+  },
+  copy_differs: { status: 503, text: "The store gave back other data than was put there." },
+  source_changed: {
+    status: 503,
+    text: "The data at the source was replaced while it was read, again and again.",
   },
   source_unreachable: { status: 503, text: "The source could not be read: {reason}" },
   try_again: { status: 503, text: "The service could not do this just now. Try again." },

@@ -11,6 +11,15 @@ export interface Location {
   readonly key: string;
 }
 
+/** Bytes that were staged and wait for their import (contract 10 §2). */
+export interface Staging extends Location {
+  /** Hex digests by algorithm, computed while the bytes came; nobody sees them before the import. */
+  readonly hashes: Hashes;
+}
+
+/** Hex digests by the name of their algorithm, such as `sha512`. */
+export type Hashes = Readonly<Partial<Record<string, string>>>;
+
 /**
  * An image record. Properties are a Map because their names are the caller's: `__proto__` is a name like
  * any other. A property is null only where the operator's schema allows it (contract REP-19).
@@ -46,6 +55,28 @@ export interface Image {
   /** Distinct, in the order they were given. */
   readonly tags: readonly string[];
   readonly locations: readonly Location[];
+  readonly staged: Staging | null;
+}
+
+/** The image in a status in which it has no data; size and hashes go with it (contract 10 §9). */
+export function withoutData(
+  image: Image,
+  status: "saving" | "uploading" | "importing" | "queued",
+  nowMs: number,
+): Image {
+  return {
+    ...image,
+    revision: image.revision + 1,
+    status,
+    size: null,
+    virtualSize: null,
+    checksum: null,
+    osHashAlgo: null,
+    osHashValue: null,
+    locations: [],
+    staged: null,
+    updatedAtMs: nowMs,
+  };
 }
 
 /** What a row says of the caller's own membership: undefined when its project is no member. */

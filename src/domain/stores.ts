@@ -1,6 +1,17 @@
+import { abbreviate } from "../lib/code-points.ts";
 import { Fault } from "./fault.ts";
 import type { Location } from "./image.ts";
 import type { StoreDefinition } from "./store-definition.ts";
+
+/** What an import says of stores (contract 10 §6). */
+export interface StoreChoice {
+  /** The body's `stores` as given, undefined when it has none. */
+  readonly ids: unknown;
+  /** The body's `all_stores`. */
+  readonly all: boolean;
+  /** The header `x-image-meta-store`. */
+  readonly header: string | null;
+}
 
 /** The stores of a deployment, and what the contract says of choosing among them. */
 export class Stores {
@@ -38,6 +49,35 @@ export class Stores {
     return store;
   }
 
+  /**
+   * The stores that an import is to write, in this order: those of its body, of its header, or the default
+   * (contract 10 §6, IMP-9 … IMP-11). In a single-store service the one there is, whatever the import says.
+   * Throws `invalid_value` or `stores_ambiguous`, and `store_in_conflict` or `store_not_writable`, which are 409.
+   */
+  forImport({ ids, all, header }: StoreChoice): readonly string[] {
+    if (!this.isMulti) return [this.default.id];
+    const given = [
+      ...(all ? ["all_stores"] : []),
+      ...(ids === undefined ? [] : ["stores"]),
+      ...(header === null ? [] : ["the header x-image-meta-store"]),
+    ];
+    if (given.length > 1) throw new Fault("stores_ambiguous", { given: given.join(" and ") });
+    if (all) return this.writableIds;
+    const chosen = ids === undefined ? [header ?? this.default.id] : readStoreIds(ids);
+    for (const storeId of chosen) {
+      const store = this.find(storeId);
+      if (store === undefined)
+        throw new Fault("store_in_conflict", { storeId: abbreviate(storeId) });
+      if (isReadOnly(store)) throw new Fault("store_not_writable", { storeId });
+    }
+    return chosen;
+  }
+
+  /** Those of these ids that callers are told of: none in a single-store service (contract 10 §10). */
+  shownIds(ids: readonly string[]): readonly string[] {
+    return this.isMulti ? ids : [];
+  }
+
   /** An image's copies as they are shown and read: the heaviest store first (contract 11 §1). */
   byWeight(locations: readonly Location[]): readonly Location[] {
     const weightOf = (location: Location) => this.find(location.store)?.weight ?? 0;
@@ -69,4 +109,13 @@ export class Stores {
 /** Http stores are other people's servers: nothing is written there (contract 11 §1). */
 export function isReadOnly(store: StoreDefinition): boolean {
   return store.type === "http";
+}
+
+/** A list of ids from a request. One named twice is meant once: a second copy there would be none. */
+function readStoreIds(given: unknown): readonly string[] {
+  if (Array.isArray(given) && given.length > 0 && given.every((id) => typeof id === "string")) {
+    return [...new Set(given)];
+  }
+  const reason = "it must be a list of one store id or more";
+  throw new Fault("invalid_value", { name: "stores", reason });
 }

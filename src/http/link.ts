@@ -8,18 +8,18 @@ export interface Links {
 }
 
 /**
- * The links of an image list (contract PAG-5 … PAG-7): the request's own parameters in order, repeats and the limit
- * as it was sent included, with the marker left out or set to the last image shown. They say `/v2` whatever
- * version the request named (contract VER-10).
+ * The links of a list (contract PAG-5 … PAG-7): the request's own parameters in order, repeats and the limit as it
+ * was sent included, with the marker left out or set to the last one shown. They say `/v2` whatever version the
+ * request named (contract VER-10).
  */
-export function buildLinks(search: string, lastShownId?: string): Links {
+export function buildLinks(search: string, lastShownId?: string, path = "/v2/images"): Links {
   const kept = decodeQuery(search).filter(([name]) => name !== "marker");
-  const first = linkTo(kept);
+  const first = linkTo(path, kept);
   if (lastShownId === undefined) return { first };
-  return { first, next: linkTo([...kept, ["marker", lastShownId]]) };
+  return { first, next: linkTo(path, [...kept, ["marker", lastShownId]]) };
 }
 
-function linkTo(parameters: readonly (readonly [string, string])[]): string {
+function linkTo(path: string, parameters: readonly (readonly [string, string])[]): string {
   const query = new URLSearchParams(parameters.map(([name, value]) => [name, value])).toString();
-  return query === "" ? "/v2/images" : `/v2/images?${query}`;
+  return query === "" ? path : `${path}?${query}`;
 }

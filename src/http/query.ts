@@ -24,8 +24,8 @@ export function parseImageList(search: string, limits: Limits): ImageListQuery {
   };
 }
 
-/** The page size (contract LIM-1, LIM-2, PAG-3). */
-function parseLimit(text: string | undefined, limits: Limits): number {
+/** The page size (contract LIM-1, LIM-2, PAG-3). Throws `invalid_parameter`. */
+export function parseLimit(text: string | undefined, limits: Limits): number {
   if (text === undefined) return Math.min(limits.pageDefault, limits.pageMax);
   const limit = parseInteger(text);
   if (limit === undefined || limit < 0) {

@@ -2,14 +2,21 @@
  * What one image's object keeps in its own storage: unfinished work and nothing else (design invariant 1).
  * An image at rest keeps nothing, so its object costs nothing.
  *
- *   upload   the one upload that holds the image, with its lease
- *   owed     keys whose bytes must go, unless the image's row turns out to refer to them
+ *   upload        the one upload that holds the image, with its lease
+ *   import        the import under way
+ *   part:00001 …  the parts that are stored of what the import is writing
+ *   owed          keys whose bytes must go, unless the image's row turns out to refer to them
  */
+
+import type { PartReceipt } from "../blob/store.ts";
+import type { ImportJob } from "./import-job.ts";
 
 /** An upload under way. */
 export interface Upload {
   readonly imageId: string;
   readonly attemptId: string;
+  /** To become the image's data, or to wait for an import. */
+  readonly purpose: "data" | "staging";
   readonly storeId: string;
   readonly key: string;
   /** Set once the bytes did not fit one put. */
@@ -30,30 +37,65 @@ export interface Owed {
   readonly againAtMs: number | undefined;
 }
 
+/** The unfinished work of one image, but for the parts of its import. */
+export interface Entries {
+  readonly upload: Upload | undefined;
+  readonly job: ImportJob | undefined;
+  readonly owed: readonly Owed[];
+}
+
+const PART_PREFIX = "part:";
+
 /** The object's storage with its alarm, which always stands at the earliest deadline in the ledger. */
 export class Ledger {
   constructor(private readonly storage: DurableObjectStorage) {}
 
-  async upload(): Promise<Upload | undefined> {
-    return this.storage.get<Upload>("upload");
+  async read(): Promise<Entries> {
+    const found = await this.storage.get<unknown>(["upload", "import", "owed"]);
+    return {
+      upload: found.get("upload") as Upload | undefined,
+      job: found.get("import") as ImportJob | undefined,
+      owed: (found.get("owed") as readonly Owed[] | undefined) ?? [],
+    };
   }
 
-  async owed(): Promise<readonly Owed[]> {
-    return (await this.storage.get<readonly Owed[]>("owed")) ?? [];
-  }
-
-  /** Writes both entries and moves the alarm, as one atomic write: nothing is awaited between them. */
-  async write(upload: Upload | undefined, owed: readonly Owed[]): Promise<void> {
+  /** Writes some of the entries and moves the alarm, as one atomic write: nothing is awaited within. */
+  async write(changes: Partial<Entries>): Promise<void> {
+    const { upload, job, owed } = { ...(await this.read()), ...changes };
     const deadlines = owed.map((entry) => entry.dueMs);
     if (upload !== undefined) deadlines.push(upload.deadlineMs);
-    if (deadlines.length === 0) {
-      await Promise.all([this.storage.delete(["upload", "owed"]), this.storage.deleteAlarm()]);
-      return;
-    }
+    if (job !== undefined) deadlines.push(job.dueMs);
     await Promise.all([
-      upload === undefined ? this.storage.delete("upload") : this.storage.put("upload", upload),
-      owed.length === 0 ? this.storage.delete("owed") : this.storage.put("owed", owed),
-      this.storage.setAlarm(Math.min(...deadlines)),
+      this.#set("upload", upload),
+      this.#set("import", job),
+      this.#set("owed", owed.length === 0 ? undefined : owed),
+      deadlines.length === 0
+        ? this.storage.deleteAlarm()
+        : this.storage.setAlarm(Math.min(...deadlines)),
     ]);
+  }
+
+  /** The parts stored so far of what the import is writing, by number. */
+  async parts(): Promise<ReadonlyMap<number, PartReceipt>> {
+    const found = await this.storage.list<PartReceipt>({ prefix: PART_PREFIX });
+    return new Map([...found.values()].map((receipt) => [receipt.partNumber, receipt]));
+  }
+
+  async addPart(receipt: PartReceipt): Promise<void> {
+    await this.storage.put(PART_PREFIX + String(receipt.partNumber).padStart(5, "0"), receipt);
+  }
+
+  /** Forgets the parts: what they belong to is complete, or given up. */
+  async clearParts(): Promise<void> {
+    for (;;) {
+      const found = await this.storage.list({ prefix: PART_PREFIX, limit: 128 });
+      if (found.size === 0) return;
+      // The most keys that one call deletes.
+      await this.storage.delete([...found.keys()]);
+    }
+  }
+
+  #set(key: string, value: unknown): Promise<unknown> {
+    return value === undefined ? this.storage.delete(key) : this.storage.put(key, value);
   }
 }

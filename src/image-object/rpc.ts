@@ -2,6 +2,9 @@ import type { PartReceipt } from "../blob/store.ts";
 import { withoutValues } from "../db/errors.ts";
 import { Fault, type FaultCode, type FaultDetail } from "../domain/fault.ts";
 import type { Identity } from "../domain/identity.ts";
+import type { Hashes } from "../domain/image.ts";
+import type { ImportRequest } from "../domain/import-request.ts";
+import type { JsonObject } from "../lib/json.ts";
 import type { RuleName } from "../policy/rules.ts";
 
 /** Who asks for a change of which image, under which rule of the route table. */
@@ -36,9 +39,23 @@ export function unwrap<T>(outcome: Outcome<T>): T {
 export interface UploadRequest {
   /** A UUID. */
   readonly attemptId: string;
+  readonly purpose: "data" | "staging";
   readonly storeId: string;
   /** The announced size in bytes, if there is one. */
   readonly declaredBytes: number | undefined;
+}
+
+/** An import that is asked for. */
+export interface ImportCall {
+  readonly request: ImportRequest;
+  /** The header `x-image-meta-store`. */
+  readonly storeHeader: string | null;
+  readonly requestId: string;
+  readonly taskType: "api_image_import" | "import";
+  /** The task's input, where it is not the usual one. */
+  readonly taskInput: JsonObject | undefined;
+  /** The caller's, which glance-download sends on (contract 10 §12, Auth). */
+  readonly token: string | undefined;
 }
 
 /** A granted upload: the bytes go to `key`. */
@@ -53,6 +70,8 @@ export interface UploadedData {
   readonly size: number;
   readonly checksum: string;
   readonly osHashValue: string;
+  /** Everything that was computed, by algorithm. */
+  readonly hashes: Hashes;
   readonly multipart:
     | { readonly uploadId: string; readonly parts: readonly PartReceipt[] }
     | undefined;

@@ -19,6 +19,7 @@ export const DEFAULT_RULES = {
   communitize_image: `role:admin or (${OWNER})`,
   upload_image: `role:admin or (${OWNER})`,
   download_image: `role:admin or (role:member and (${ANY_VIEWER}))`,
+  copy_image: "role:admin",
   deactivate: `role:admin or (${OWNER})`,
   reactivate: `role:admin or (${OWNER})`,
   add_member: `role:admin or (${OWNER})`,
@@ -30,6 +31,7 @@ export const DEFAULT_RULES = {
   download_from_store: `role:admin or (role:member and (${ANY_VIEWER}))`,
   stores_info_detail: "role:admin or role:service",
   modify_member: "role:admin or (role:member and project_id:%(member_id)s)",
+  tasks_api_access: "role:admin",
 } as const;
 
 export type RuleName = keyof typeof DEFAULT_RULES;

@@ -23,7 +23,7 @@ import { TestedObject } from "../support/tested-object.ts";
 const LEASE_SECONDS = 400;
 const service = new Service();
 const HELLO = new TextEncoder().encode("hello");
-const DATA = { size: 1, checksum: "00", osHashValue: "00", multipart: undefined };
+const DATA = { size: 1, checksum: "00", hashes: {}, osHashValue: "00", multipart: undefined };
 
 beforeEach(stopTime);
 afterEach(resumeTime);
@@ -33,6 +33,7 @@ function anUpload(imageId: string, overrides: Partial<Upload> = {}): Upload {
   return {
     imageId,
     attemptId,
+    purpose: "data",
     storeId: "default",
     key: blobKey(imageId, attemptId),
     multipartId: undefined,

@@ -43,6 +43,7 @@ async function claim() {
   const grant = unwrap(
     await object.stub.beginUpload(caller, {
       attemptId,
+      purpose: "data",
       storeId: "default",
       declaredBytes: undefined,
     }),
@@ -121,7 +122,12 @@ describe("an upload of which nothing is heard any more", () => {
     const { stub } = new TestedObject(id);
     const caller = { imageId: id, identity: uploader, rule: "upload_image" } as const;
     const ask = (attemptId: string) =>
-      stub.beginUpload(caller, { attemptId, storeId: "default", declaredBytes: undefined });
+      stub.beginUpload(caller, {
+        attemptId,
+        purpose: "data",
+        storeId: "default",
+        declaredBytes: undefined,
+      });
     const attemptId = crypto.randomUUID();
     const first = unwrap(await ask(attemptId));
     expect(unwrap(await ask(attemptId))).toEqual(first);

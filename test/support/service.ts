@@ -21,7 +21,7 @@ export interface ServiceOptions {
   /** Variables in place of those of wrangler.toml, for the Worker and the image objects alike. */
   readonly settings?: Readonly<Record<string, string>>;
   /** Bindings in place of the real ones, e.g. counting ones. */
-  readonly bindings?: Partial<Pick<Env, "DB" | "BLOBS">>;
+  readonly bindings?: Partial<Pick<Env, "DB" | "BLOBS" | "ARCHIVE">>;
   /** Stands around each call that the Worker makes of an image object. */
   readonly aroundObjects?: Around;
 }

@@ -29,12 +29,16 @@ export async function findStrays(imageId: string): Promise<readonly string[]> {
 }
 
 async function keysInRows(imageId: string): Promise<readonly string[]> {
-  const { results } = await env.DB.prepare("SELECT locations FROM images WHERE locations LIKE ?")
+  const { results } = await env.DB.prepare(
+    "SELECT locations, staged FROM images WHERE locations LIKE ?1 OR staged LIKE ?1",
+  )
     .bind(`%${imageId}%`)
-    .all<{ locations: string }>();
-  return results.flatMap(({ locations }) =>
-    (JSON.parse(locations) as StoredLocation[]).map(({ key }) => key),
-  );
+    .all<{ locations: string; staged: string | null }>();
+  return results.flatMap(({ locations, staged }) => {
+    const copies = JSON.parse(locations) as StoredLocation[];
+    const waiting = staged === null ? [] : [JSON.parse(staged) as StoredLocation];
+    return [...copies, ...waiting].map(({ key }) => key);
+  });
 }
 
 /** Whether a multipart upload still takes parts, which is the only way to ask; one that does is aborted. */

@@ -6,11 +6,23 @@ import { type Config, loadConfig, parseConfig } from "../../src/env.ts";
 import { owner } from "../support/callers.ts";
 import { Service } from "../support/service.ts";
 
+/** What other tests set so that imports may read from this machine, as it is in a deployment. */
+const DEPLOYED = {
+  DEVELOPMENT: "",
+  IMPORT_ALLOW_PRIVATE_ADDRESSES: "false",
+  IMPORT_ALLOWED_PORTS: "80,443",
+};
+
 /** The variables of wrangler.toml as they stand there, and the two secrets of the tests. */
-const variables: Readonly<Record<string, string>> = Object.fromEntries(
-  Object.entries(env).filter((entry): entry is [string, string] => typeof entry[1] === "string"),
-);
+const variables: Readonly<Record<string, string>> = {
+  ...Object.fromEntries(
+    Object.entries(env).filter((entry): entry is [string, string] => typeof entry[1] === "string"),
+  ),
+  ...DEPLOYED,
+};
 const SECRETS = ["IDENTITY", "TOKEN_SECRET"];
+/** Only for the command that serves a developer's own computer. */
+const LOCAL = ["DEVELOPMENT"];
 
 const parse = (changes: Readonly<Record<string, unknown>> = {}) =>
   parseConfig({ ...variables, BLOBS: env.BLOBS, ARCHIVE: env.ARCHIVE, ...changes });
@@ -131,7 +143,59 @@ const BAD: Readonly<Record<string, readonly string[]>> = {
     '{"properties": []}',
     '{"properties": {}, "required": "team"}',
   ],
-  IMPORT_METHODS: notOffered(["glance-direct", "web-download,copy-image"]),
+  IMPORT_METHODS: [
+    "off",
+    "glance_direct",
+    "Web-Download",
+    "web-download copy-image",
+    "copy-image,",
+    "copy-image,copy-image",
+    "web-download,glance-direct, web-download",
+  ],
+  IMAGE_IMPORT_PLUGINS: ["image_conversion", "no_op,", "no_op,no_op", "No_Op", "[]"],
+  INJECT_IMAGE_METADATA: [
+    "",
+    "{",
+    "[]",
+    "null",
+    '"a"',
+    '{"a": "b"}',
+    '{"inject": {"a": 1}}',
+    '{"inject": ["a"]}',
+    '{"ignore_user_roles": "admin"}',
+    '{"ignore_user_roles": [1]}',
+  ],
+  IMPORT_DEADLINE_SECONDS: [...NO_INTEGERS, "0", "-1", "1728001"],
+  IMPORT_IDLE_SECONDS: [...NO_INTEGERS, "0", "-1", "601"],
+  IMPORT_ALLOWED_SCHEMES: ["https://", "http,", "HTTP"],
+  IMPORT_DISALLOWED_SCHEMES: ["https://", ","],
+  IMPORT_ALLOWED_HOSTS: ["*.example.com", "example.com:80", "a.example,"],
+  IMPORT_DISALLOWED_HOSTS: ["*.example.com", "http://example.com", ","],
+  IMPORT_ALLOWED_PORTS: ["x", "80-90", "0", "65536", "80,"],
+  IMPORT_DISALLOWED_PORTS: ["x", "-1", "65536", ","],
+  IMPORT_ALLOW_PRIVATE_ADDRESSES: ["true", "yes", "TRUE", "1"],
+  RESOLVER_URL: [
+    "resolver.example",
+    "ftp://resolver.example",
+    "http://resolver.example/dns-query",
+    "https://user:password@resolver.example",
+    "https://resolver.example/#top",
+  ],
+  GLANCE_REGIONS: [
+    "",
+    "{",
+    "[]",
+    "null",
+    '{"": "https://image.example"}',
+    '{"a": "image.example"}',
+    '{"a": "ftp://image.example"}',
+    '{"a": {}}',
+    '{"a": {"private": "https://image.example"}}',
+    '{"a": ["https://image.example"]}',
+    '{"a": "https://image.example", "A": "https://image.example"}',
+  ],
+  GLANCE_DOWNLOAD_PROPERTIES: [",", "hw_,", ",os_type"],
+  TASK_TIME_TO_LIVE_HOURS: [...NO_INTEGERS, "0", "-1", "100001"],
   HASHING_ALGORITHM: ["", "SHA512", "sha-512", "sha3", "crc32"],
   SHOW_IMAGE_DIRECT_URL: notOffered(["true", ""]),
   SHOW_MULTIPLE_LOCATIONS: notOffered(["true", ""]),
@@ -141,7 +205,9 @@ const BAD: Readonly<Record<string, readonly string[]>> = {
 };
 
 // The test runner adds some of its own, which begin with an underscore.
-const names = Object.keys(variables).filter((name) => !/^_/.test(name) && !SECRETS.includes(name));
+const names = Object.keys(variables).filter(
+  (name) => !/^_/.test(name) && ![...SECRETS, ...LOCAL].includes(name),
+);
 
 describe("the variables of wrangler.toml", () => {
   it("are all in the table of bad values", () => {
@@ -177,6 +243,39 @@ describe("the variables of wrangler.toml", () => {
   });
 });
 
+describe("the variables of imports", () => {
+  it("are the options of contract 10 §11, §12, §14, §15 and 12 §1", () => {
+    expect(parse()).toMatchObject({
+      importMethods: ["glance-direct", "web-download", "copy-image"],
+      importPlugins: { plugins: [], inject: { ignoreUserRoles: ["admin"], properties: new Map() } },
+      importDeadlineMs: 86_400_000,
+      importIdleMs: 60_000,
+      door: { filter: { allowedPorts: [80, 443], allowPrivateAddresses: false } },
+      regions: [],
+      remoteProperties: ["hw_", "trait:", "os_distro", "os_secure_boot", "os_type"],
+      taskTtlMs: 172_800_000,
+    });
+  });
+
+  it.each<[string, string, string]>([
+    ["IMPORT_METHODS", "copy-image,web-download,copy-image", "it names one twice"],
+    [
+      "IMPORT_METHODS",
+      "copy-image,ftp",
+      '"ftp" is none of glance-direct, web-download, copy-image, glance-download',
+    ],
+    ["IMAGE_IMPORT_PLUGINS", "no_op,no_op", "it names one twice"],
+    [
+      "IMAGE_IMPORT_PLUGINS",
+      "image_conversion",
+      '"image_conversion" is none of no_op, inject_image_metadata, image_decompression',
+    ],
+    ["INJECT_IMAGE_METADATA", '{"inject": {"a": 1}}', 'the property "a" is not a text'],
+  ])("say what is wrong with them: %s=%j", (name, value, reason) => {
+    expect(refusalOf({ [name]: value })).toBe(`The variable ${name} is not usable: ${reason}.`);
+  });
+});
+
 describe("a bad value", () => {
   const lines = Object.entries(BAD).flatMap(([name, values]) =>
     values.map((value) => [name, value] as const),
@@ -209,7 +308,7 @@ describe("a bad value", () => {
   it.each(oneEach)(
     "stops the Worker: 503 with that sentence on every path: %s=%j",
     async (name, value) => {
-      const service = new Service({ settings: { [name]: value } });
+      const service = new Service({ settings: { ...DEPLOYED, [name]: value } });
       const calls = [
         [null, "/"],
         [null, "/healthcheck"],
@@ -273,6 +372,56 @@ describe("a good value", () => {
     ["TOKEN_TTL_SECONDS", "60", (config) => config.auth.tokenTtlSeconds, 60],
     ["ALLOW_ANONYMOUS_ACCESS", "true", (config) => config.auth.allowAnonymous, true],
     ["USER_STORAGE_QUOTA", "0", (config) => config.limits.imageBytes, 1024 ** 4],
+    ["IMPORT_METHODS", "", (config) => config.importMethods, []],
+    [
+      "IMPORT_METHODS",
+      "glance-download, copy-image ,web-download,glance-direct",
+      (config) => config.importMethods,
+      ["glance-download", "copy-image", "web-download", "glance-direct"],
+    ],
+    [
+      "IMAGE_IMPORT_PLUGINS",
+      "image_decompression, inject_image_metadata,no_op",
+      (config) => config.importPlugins.plugins,
+      ["image_decompression", "inject_image_metadata", "no_op"],
+    ],
+    [
+      "INJECT_IMAGE_METADATA",
+      '{"ignore_user_roles": ["Member"], "inject": {"team": "a"}}',
+      (config) => config.importPlugins.inject,
+      { ignoreUserRoles: ["member"], properties: new Map([["team", "a"]]) },
+    ],
+    ["IMPORT_DEADLINE_SECONDS", "1728000", (config) => config.importDeadlineMs, 1_728_000_000],
+    ["IMPORT_DEADLINE_SECONDS", "1", (config) => config.importDeadlineMs, 1000],
+    ["IMPORT_IDLE_SECONDS", "600", (config) => config.importIdleMs, 600_000],
+    ["IMPORT_IDLE_SECONDS", "1", (config) => config.importIdleMs, 1000],
+    ["IMPORT_ALLOWED_PORTS", "", (config) => config.door.filter.allowedPorts, []],
+    ["RESOLVER_URL", "", (config) => config.door.resolve, undefined],
+    [
+      "GLANCE_REGIONS",
+      '{"North": "https://image.example/v2/", "b": {"public": "https://b.example/image"}}',
+      (config) => config.regions,
+      [
+        {
+          name: "North",
+          endpoints: {
+            public: "https://image.example",
+            internal: "https://image.example",
+            admin: "https://image.example",
+          },
+        },
+        { name: "b", endpoints: { public: "https://b.example/image" } },
+      ],
+    ],
+    ["GLANCE_DOWNLOAD_PROPERTIES", "", (config) => config.remoteProperties, []],
+    [
+      "GLANCE_DOWNLOAD_PROPERTIES",
+      "hw_, team",
+      (config) => config.remoteProperties,
+      ["hw_", "team"],
+    ],
+    ["TASK_TIME_TO_LIVE_HOURS", "100000", (config) => config.taskTtlMs, 360_000_000_000],
+    ["TASK_TIME_TO_LIVE_HOURS", "1", (config) => config.taskTtlMs, 3_600_000],
   ])("is taken: %s=%j", (name, value, read, expected) => {
     expect(read(parse({ [name]: value }))).toEqual(expected);
   });
@@ -283,6 +432,20 @@ describe("a good value", () => {
       expect(() => parse({ POLICY: JSON.stringify({ get_image: expression }) })).not.toThrow();
     },
   );
+
+  it("lets imports reach private addresses, and a resolver without TLS, in development only", () => {
+    const open = {
+      IMPORT_ALLOW_PRIVATE_ADDRESSES: "true",
+      RESOLVER_URL: "http://127.0.0.1:8053/dns-query",
+    };
+    const { filter } = parse({ ...open, DEVELOPMENT: "true" }).door;
+    expect(filter.allowPrivateAddresses).toBe(true);
+    for (const DEVELOPMENT of [undefined, "", "false", "1"]) {
+      for (const [name, value] of Object.entries(open)) {
+        expect(refusalOf({ [name]: value, DEVELOPMENT })).toContain(name);
+      }
+    }
+  });
 
   it("is read once an isolate", () => {
     const own = { ...env };
@@ -303,7 +466,7 @@ describe("any value", () => {
       return;
     }
     if (typeof value !== "string") return;
-    const service = new Service({ settings: { [name]: value } });
+    const service = new Service({ settings: { ...DEPLOYED, [name]: value } });
     for (const path of ["/", "/v2/images"]) {
       const response = await service.fetch(new Request(`http://image.test${path}`));
       expect(response.status).toBeLessThan(500);

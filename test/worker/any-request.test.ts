@@ -58,6 +58,7 @@ const path = (route: Route) =>
   fc.tuple(idLike, encoded, encoded).map(([imageId, memberId, tag]) =>
     route.path
       .replace(":image_id", () => imageId)
+      .replace(":task_id", () => imageId)
       .replace(":member_id", () => memberId || member.projectId)
       .replace(":tag", () => tag || "blue"),
   );

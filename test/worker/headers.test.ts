@@ -107,8 +107,15 @@ describe("headers of a new image", () => {
     }
   });
 
-  it("HDR-4, HDR-5: no import methods and one store: neither is named", async () => {
+  it("HDR-4: names the import methods in configured order, without blanks", async () => {
     const { headers } = await create(service, "http://image.test/v2/images");
+    const methods = "glance-direct,web-download,copy-image";
+    expect(headers.get("openstack-image-import-methods")).toBe(methods);
+  });
+
+  it("HDR-4, HDR-5: no import methods and one store: neither is named", async () => {
+    const none = new Service({ settings: { IMPORT_METHODS: "" } });
+    const { headers } = await create(none, "http://image.test/v2/images");
     expect(headers.has("openstack-image-import-methods")).toBe(false);
     expect(headers.has("openstack-image-store-ids")).toBe(false);
   });

@@ -325,7 +325,6 @@ describe("what this version does not offer", () => {
   it.each([
     ["LIM-9", "USER_STORAGE_QUOTA", "10GB"],
     ["LIM-10", "USE_KEYSTONE_LIMITS", "true"],
-    ["LIM-23", "IMPORT_METHODS", "glance-direct,web-download,copy-image"],
     ["LIM-25", "SHOW_IMAGE_DIRECT_URL", "true"],
     ["LIM-25", "SHOW_MULTIPLE_LOCATIONS", "true"],
     ["LIM-26", "DELAYED_DELETE", "true"],

@@ -44,13 +44,3 @@ describe("GET /v2/images", () => {
     expect(page.next).toBeUndefined();
   });
 });
-
-describe("GET /v2/info/import", () => {
-  it("IMP-16: names no import method as long as none is there", async () => {
-    const response = await service.call(owner, "GET", "/v2/info/import");
-    expect(response.status).toBe(200);
-    expect(await response.json()).toEqual({
-      "import-methods": { description: expect.any(String), type: "array", value: [] },
-    });
-  });
-});

@@ -6,6 +6,7 @@ import { admin, type Caller, member, owner, unscoped } from "../support/callers.
 import { copyTo } from "../support/second-copy.ts";
 import { type CallOptions, Service } from "../support/service.ts";
 import { TWO_BUCKETS } from "../support/stores.ts";
+import { plantTask } from "../support/tasks.ts";
 
 const service = new Service();
 
@@ -14,12 +15,14 @@ const settings = { STORES: JSON.stringify(TWO_BUCKETS) };
 const severalStores = new Service({ settings });
 
 const MISSING = "00000000-0000-4000-8000-000000000000";
+const TASK = "00000000-0000-4000-8000-00000000007a";
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "PROPFIND", "PURGE"];
 
 /** A route's path with its parameters filled in. */
 function pathOf({ path }: Pick<Route, "path">, imageId = MISSING): string {
   return path
     .replace(":image_id", imageId)
+    .replace(":task_id", TASK)
     .replace(":store_id", "fast")
     .replace(":member_id", member.projectId)
     .replace(":tag", "blue");
@@ -114,20 +117,42 @@ describe("every route of the table", () => {
     const { id } = wantsData
       ? await severalStores.createActive(owner, "bytes", record)
       : await service.createEmpty(owner, record);
+    if (route.path.includes(":task_id")) await plantTask({ id: TASK });
     if (isRemoval) await copyTo(env.ARCHIVE, "archive", id, "bytes");
     const isAddingMember = route.rule === "add_member";
     if (!isAddingMember) {
       const json = { member: member.projectId };
       await service.call(owner, "POST", `/v2/images/${id}/members`, { json });
     }
+    const data = { body: "x", headers: { "content-type": "application/octet-stream" } };
+    if (route.path.endsWith("/import")) {
+      await severalStores.call(owner, "PUT", `/v2/images/${id}/stage`, data);
+    }
+    const byPath: Readonly<Record<string, CallOptions>> = {
+      "PUT /v2/images/:image_id/stage": data,
+      "POST /v2/tasks": {
+        json: {
+          type: "import",
+          input: {
+            import_from: "http://127.0.0.1:9/",
+            import_from_format: "raw",
+            image_properties: {},
+          },
+        },
+      },
+      "POST /v2/images/:image_id/import": { json: { method: { name: "glance-direct" } } },
+    };
     const bodies: Partial<Record<Route["rule"], CallOptions>> = {
       add_image: { json: {} },
       add_member: { json: { member: member.projectId } },
       modify_member: { json: { status: "accepted" } },
-      upload_image: { body: "x", headers: { "content-type": "application/octet-stream" } },
+      upload_image: data,
     };
     const patch = { patch: [{ op: "replace", path: "/name", value: "n" }] };
-    const options = () => (route.method === "PATCH" ? patch : (bodies[route.rule] ?? {}));
+    const options = () =>
+      route.method === "PATCH"
+        ? patch
+        : (byPath[`${route.method} ${route.path}`] ?? bodies[route.rule] ?? {});
     return { caller: admin, path: pathOf(route, id), options };
   }
 });
@@ -142,6 +167,9 @@ const ALLOWED = [
   ["RT-7", `/images/${MISSING}/tags/blue`, "PUT, DELETE"],
   ["RT-8", `/images/${MISSING}/members`, "GET, POST"],
   ["RT-9", `/images/${MISSING}/members/m`, "GET, PUT, DELETE"],
+  ["RT-11", `/images/${MISSING}/tasks`, "GET"],
+  ["12 §2 DELETE, other methods", "/tasks", "GET, POST"],
+  ["12 §2 DELETE, other methods", `/tasks/${MISSING}`, "GET"],
   ["RT-12", `/stores/fast/${MISSING}`, "DELETE"],
   ["RT-13", "/schemas/image", "GET"],
   ["RT-13", "/schemas/images", "GET"],
@@ -149,6 +177,8 @@ const ALLOWED = [
   ["RT-13", "/schemas/members", "GET"],
   ["RT-13", "/schemas/task", "GET"],
   ["RT-13", "/schemas/tasks", "GET"],
+  ["RT-4", `/images/${MISSING}/stage`, "PUT"],
+  ["RT-5", `/images/${MISSING}/import`, "POST"],
   ["RT-14", "/info/import", "GET"],
   ["RT-14", "/info/stores", "GET"],
   ["RT-14", "/info/stores/detail", "GET"],
@@ -222,27 +252,27 @@ describe("methods", () => {
     }
   });
 
-  it("RT-14: gives an empty list of import methods", async () => {
+  it("RT-14, LIM-23, IMP-16: gives the import methods that are on: three of four by default", async () => {
     const response = await service.call(owner, "GET", "/v2/info/import");
     expect(response.status).toBe(200);
-    expect(await response.json()).toMatchObject({ "import-methods": { type: "array", value: [] } });
+    const value = ["glance-direct", "web-download", "copy-image"];
+    const description = expect.any(String);
+    expect(await response.json()).toEqual({
+      "import-methods": { description, type: "array", value },
+    });
   });
 });
 
 describe("what this version does not serve", () => {
   it.each([
-    ["RT-4", "PUT", `/images/${MISSING}/stage`],
-    ["RT-5", "POST", `/images/${MISSING}/import`],
     ["RT-10", "GET", `/images/${MISSING}/locations`],
     ["RT-10", "POST", `/images/${MISSING}/locations`],
-    ["RT-11", "GET", `/images/${MISSING}/tasks`],
     ["RT-15", "GET", "/info/usage"],
     ["RT-16", "GET", "/cache"],
     ["RT-16", "PUT", `/cache/${MISSING}`],
     ["RT-16", "POST", "/cache/clean"],
     ["SCH-1", "GET", "/schemas/metadefs/namespace"],
     ["RT-18", "GET", "/metadefs/namespaces"],
-    ["RT-18", "GET", "/tasks"],
   ])("%s: %s %s is 404 for now, and 401 without a token", async (_, method, path) => {
     expect((await service.call(admin, method, `/v2${path}`)).status).toBe(404);
     expect((await service.call(null, method, `/v2${path}`)).status).toBe(401);

@@ -220,9 +220,10 @@ describe("what is advertised", () => {
   const advertised = async () =>
     (await versionsOf(await service.call(null, "GET", "/"))).map(({ id, status }) => [id, status]);
 
-  it("VER-16: is, of the versions without cache and stores, what works: 2.7 and below, no staging", async () => {
+  it("VER-16: is, of the versions without cache and stores, what works: 2.7 and below", async () => {
     expect(await advertised()).toEqual([
       ["v2.7", "CURRENT"],
+      ["v2.6", "SUPPORTED"],
       ["v2.5", "SUPPORTED"],
       ["v2.4", "SUPPORTED"],
       ["v2.3", "SUPPORTED"],

@@ -98,6 +98,18 @@ describe.each(kinds)("ingest from %s", (_, open) => {
     expect(done.osHashValue).toBe(toHex(await crypto.subtle.digest("SHA-512", bytes)));
   });
 
+  it("HSH-1: gives the other hashes wanted, each once", async () => {
+    const bytes = patterned(300);
+    const extraHashes = ["sha1", "sha256", "md5"] as const;
+    const done = await ingest(open(bytes), options({ plan: SMALL_PARTS, extraHashes }));
+    expect(done.hashes).toEqual({
+      md5: done.checksum,
+      sha256: done.osHashValue,
+      sha1: toHex(await crypto.subtle.digest("SHA-1", bytes)),
+    });
+    expect(done.osHashValue).toBe(toHex(await crypto.subtle.digest("SHA-256", bytes)));
+  });
+
   it("SIZ-2: refuses more bytes than were announced", async () => {
     await expect(ingest(open(text("abcdef")), options({ declaredBytes: 5 }))).rejects.toMatchObject(
       {

@@ -58,6 +58,7 @@ export function anImage(sketch: ImageSketch): Image {
     properties: new Map(),
     tags: [],
     locations: [],
+    staged: null,
     ...sketch,
   };
 }

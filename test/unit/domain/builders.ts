@@ -45,6 +45,7 @@ export function anImage(changes: Partial<Image> = {}): Image {
     properties: new Map(),
     tags: [],
     locations: [],
+    staged: null,
     ...changes,
   };
 }

@@ -39,6 +39,7 @@ function image(visibility: Image["visibility"], owner: string | null = "p1"): Im
     properties: new Map(),
     tags: [],
     locations: [],
+    staged: null,
   };
 }
 

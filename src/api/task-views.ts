@@ -1,0 +1,56 @@
+import type { Task } from "../domain/task.ts";
+import { formatTime } from "../lib/time.ts";
+
+/** A task as its own page shows it (contract 12 §1). */
+export function taskView(task: Task): Record<string, unknown> {
+  return {
+    ...taskSummaryView(task),
+    input: task.input,
+    result: task.result,
+    message: task.message,
+    ...(task.imageId && { image_id: task.imageId }),
+    ...(task.requestId && { request_id: task.requestId }),
+    ...(task.userId && { user_id: task.userId }),
+  };
+}
+
+/** A task as the list of tasks shows it (contract 12 §1). */
+export function taskSummaryView(task: Task): Record<string, unknown> {
+  return {
+    id: task.id,
+    type: task.type,
+    status: task.status,
+    owner: task.owner,
+    created_at: formatTime(task.createdAtMs),
+    updated_at: formatTime(task.updatedAtMs),
+    ...(task.expiresAtMs !== null && { expires_at: formatTime(task.expiresAtMs) }),
+    self: `/v2/tasks/${task.id}`,
+    schema: "/v2/schemas/task",
+  };
+}
+
+/** A task as the list of its image's tasks shows it: all keys, whatever is null (contract 12 §3, TSK-3, TSK-4). */
+export function imageTaskView(task: Task): Record<string, unknown> {
+  return {
+    id: task.id,
+    type: task.type,
+    status: task.status,
+    owner: task.owner,
+    expires_at: task.expiresAtMs === null ? null : formatMicroseconds(task.expiresAtMs),
+    created_at: formatMicroseconds(task.createdAtMs),
+    updated_at: formatMicroseconds(task.updatedAtMs),
+    deleted_at: null,
+    deleted: false,
+    image_id: task.imageId,
+    request_id: task.requestId,
+    user_id: task.userId,
+    input: task.input,
+    result: task.result,
+    message: task.message,
+  };
+}
+
+/** A time as an image's tasks alone show it: microseconds, and no zone (contract TIM-4). */
+function formatMicroseconds(ms: number): string {
+  return new Date(ms).toISOString().replace("Z", "000");
+}

@@ -1,0 +1,32 @@
+import { Fault } from "./fault.ts";
+
+/** Hex digits of a digest by its algorithm. */
+const HEX_DIGITS = { sha512: 128, sha384: 96, sha256: 64, sha1: 40, md5: 32 } as const;
+
+type Algorithm = keyof typeof HEX_DIGITS;
+
+/** The hash that a caller says its data has; other data is refused (ours, not Glance's). */
+export interface ExpectedHash {
+  readonly algorithm: Algorithm;
+  /** Hex, in lower case. */
+  readonly value: string;
+}
+
+/**
+ * Reads `<algorithm>:<hex>`, with the hex digits in either case, as the request's field of this name has it.
+ * Throws `invalid_value`.
+ */
+export function parseExpectedHash(name: string, given: unknown): ExpectedHash {
+  const [, algorithm = "", value = ""] =
+    (typeof given === "string" && /^([a-z0-9]+):([0-9a-fA-F]+)$/.exec(given)) || [];
+  if (isAlgorithm(algorithm) && value.length === HEX_DIGITS[algorithm]) {
+    return { algorithm, value: value.toLowerCase() };
+  }
+  const known = Object.entries(HEX_DIGITS).map(([algo, digits]) => `${algo} (${digits} digits)`);
+  const reason = `it must be <algorithm>:<hex>, where the algorithm is one of ${known.join(", ")}`;
+  throw new Fault("invalid_value", { name, reason });
+}
+
+function isAlgorithm(name: string): name is Algorithm {
+  return Object.hasOwn(HEX_DIGITS, name);
+}

@@ -1,0 +1,453 @@
+import { type HashAlgorithm, isHashAlgorithm, RunningDigest } from "../blob/digest.ts";
+import { ingest } from "../blob/ingest.ts";
+import { blobKey } from "../blob/keys.ts";
+import { planParts } from "../blob/part-size.ts";
+import { blobSource, hashSource, type RangedSource, transfer } from "../blob/transfer.ts";
+import { detectPacking, openUnpacked, PACKING_HEAD_BYTES } from "../blob/unpack.ts";
+import { withoutValues } from "../db/errors.ts";
+import { updateTask } from "../db/tasks.ts";
+import { Fault } from "../domain/fault.ts";
+import type { Hashes } from "../domain/image.ts";
+import { log } from "../lib/log.ts";
+import { describeRemoteImage, findEndpoint } from "../net/image-api.ts";
+import { rejected, unreachable } from "../net/safe-fetch.ts";
+import { probe, readAll, readRange, type SourceFacts, sourceFault } from "../net/source.ts";
+import { type Base, baseStore, type ImportJob, type Target } from "./import-job.ts";
+import { type RunMemory, TIME_IS_UP } from "./import-memory.ts";
+import type { Keeper } from "./keeper.ts";
+import { oweUnfinished } from "./removals.ts";
+
+/** Work that cannot be gone on with is begun only in the first minute of an alarm's time. */
+const FRESH_MS = 60_000;
+
+/** How often the task tells how far the work is; also what keeps its lock alive (contract 10 §7). */
+const REPORT_MS = 10_000;
+
+const MiB = 1024 ** 2;
+
+/** Bytes on their way in, readable once. */
+interface Pour {
+  readonly stream: ReadableStream<Uint8Array>;
+  /** Undefined when nobody says. */
+  readonly size: number | undefined;
+}
+
+/** One step of an import that moves bytes: between stores, into one, or through a hash. It ends with a checkpoint. */
+export class Mover {
+  #reportedAtMs = 0;
+
+  constructor(
+    private readonly keeper: Keeper,
+    private readonly memory: RunMemory,
+    private readonly options: {
+      readonly job: ImportJob;
+      readonly signal: AbortSignal;
+      /** When this alarm's time began. */
+      readonly startedAtMs: number;
+    },
+  ) {}
+
+  // --- Fetching -----------------------------------------------------------------------------------------
+
+  /** Finds out what the source has, and begins to bring it to the first store. */
+  async fetch(): Promise<void> {
+    const { url, headers, size, job } = await this.#reach();
+    const options = { ...this.keeper.config.door, headers, signal: this.options.signal };
+    const facts = await probe(url, options);
+    if (size !== undefined && facts.size !== undefined && facts.size !== size) {
+      throw rejected(`its data has ${facts.size} bytes, not the ${size} of its record`);
+    }
+    this.#assertFits(facts.size);
+    const ranged = rangedBy(facts);
+    if (ranged !== undefined) {
+      return this.#checkpoint({ ...job, target: this.#newTarget("fetch", baseStore(job), ranged) });
+    }
+    await this.#pour("fetch", baseStore(job), job, async () => {
+      const whole = await readAll(url, options);
+      return { stream: whole.stream, size: whole.size ?? size };
+    });
+  }
+
+  /** Where the source is. Of a remote image the record is read first, and noted in the job (contract 10 §12). */
+  async #reach() {
+    const { job, signal } = this.options;
+    const { method } = job;
+    if (method.name === "web-download") {
+      return { url: method.uri, headers: {}, size: undefined, job };
+    }
+    const { url, token } = this.#remoteData();
+    if (method.name !== "glance-download" || url === undefined)
+      throw new Error("no source to fetch");
+    const { door, remoteProperties: prefixes, regions } = this.keeper.config;
+    const endpoint = findEndpoint(regions, method.region, method.serviceInterface) ?? "";
+    const remote = await describeRemoteImage(endpoint, method.imageId, {
+      ...door,
+      token,
+      prefixes,
+      signal,
+    });
+    const { size, hash, diskFormat, containerFormat, properties } = remote;
+    const described = { diskFormat, containerFormat, properties: Object.fromEntries(properties) };
+    const expected = job.expected ?? hash;
+    const headers = { "x-auth-token": token };
+    return { url, headers, size, job: { ...job, expected, described } };
+  }
+
+  /** The address of a remote image's data, and the token that it takes. */
+  #remoteData(): { url: string | undefined; token: string } {
+    const { method, token = "" } = this.options.job;
+    if (method.name !== "glance-download") return { url: undefined, token };
+    const { region, imageId, serviceInterface } = method;
+    const endpoint = findEndpoint(this.keeper.config.regions, region, serviceInterface);
+    if (endpoint === undefined) {
+      throw rejected(`there is no ${serviceInterface} image service of the region ${region}`);
+    }
+    return { url: `${endpoint}/v2/images/${imageId}/file`, token };
+  }
+
+  // --- Writing ------------------------------------------------------------------------------------------
+
+  /** Goes on with a target in parts; one that was to be written in one pass is given up. */
+  async fill(): Promise<void> {
+    const { job, signal } = this.options;
+    const { target } = job;
+    if (target?.ranged === undefined) return this.#giveUpTarget();
+    const { size, partBytes } = target.ranged;
+    const { ledger } = this.keeper;
+    const uploadId = target.multipartId ?? (await this.#openMultipart(target));
+    const stored = await ledger.parts();
+    const digest =
+      this.memory.digestOf(target.key) ??
+      (stored.size === 0 ? this.memory.keepDigest(target.key, this.#newDigest()) : undefined);
+    const store = this.keeper.store(target.storeId);
+    let done = stored.size * partBytes;
+    await this.#watched((watchedSignal, touch) =>
+      transfer(this.#rangedSource(target), {
+        store,
+        key: target.key,
+        uploadId,
+        partBytes,
+        stored,
+        digest,
+        onStored: async (receipt) => {
+          await ledger.addPart(receipt);
+          this.memory.noteProgress();
+          done = Math.min(size, done + partBytes);
+          await this.#report(target, done, size);
+        },
+        onBytes: touch,
+        wait: (ms) => {
+          touch();
+          return scheduler.wait(ms);
+        },
+        signal: watchedSignal,
+      }),
+    );
+    signal.throwIfAborted();
+    const parts = [...(await ledger.parts()).values()];
+    await store.completeMultipart(target.key, uploadId, parts);
+    const hashes = digest?.position === size ? await digest.finish() : {};
+    const content = { size, hashes };
+    await this.#checkpoint({ ...job, target: { ...target, multipartId: uploadId, content } });
+  }
+
+  /** Begins to write a copy in a further store. */
+  async copy(base: Base, storeId: string): Promise<void> {
+    const { job } = this.options;
+    const { partBytes } = planParts(base.size);
+    if (base.size > partBytes) {
+      const ranged = { size: base.size, partBytes, validator: {} };
+      return this.#checkpoint({ ...job, target: this.#newTarget("copy", storeId, ranged) });
+    }
+    await this.#pour("copy", storeId, job, () => this.#readBase(base));
+  }
+
+  /** Unpacks compressed bytes where that is configured (contract 10 §14, image_decompression). */
+  async unpack(base: Base): Promise<void> {
+    const { job } = this.options;
+    const { plugins } = this.keeper.config.importPlugins;
+    const image = await this.keeper.present(job.imageId);
+    const isWanted =
+      plugins.includes("image_decompression") && image?.containerFormat !== "compressed";
+    const packing = isWanted ? detectPacking(await this.#headOf(base)) : undefined;
+    if (packing === undefined) {
+      return this.#checkpoint({ ...job, base: { ...base, isPlain: true } });
+    }
+    await this.#pour("unpack", base.storeId, job, async () => ({
+      stream: await openUnpacked(packing, (range) => this.#openBlob(base, range), base.size),
+      size: undefined,
+    }));
+  }
+
+  /** What was fetched or unpacked is the base from now on; packed bytes have done their duty. */
+  async takeForBase({ purpose, storeId, key, content }: Target): Promise<void> {
+    const { job } = this.options;
+    if (content === undefined) return;
+    const isPlain = purpose === "unpack";
+    const base: Base = { storeId, key, ...content, isOurs: true, isPlain };
+    await this.#checkpoint({ ...job, base, target: undefined, failures: 0 }, job.base);
+  }
+
+  // --- Hashes -------------------------------------------------------------------------------------------
+
+  /** Whether all hashes that this import is about are known. */
+  isHashed(hashes: Hashes): boolean {
+    return this.#algorithms().every((name) => hashes[name] !== undefined);
+  }
+
+  /** Throws when a copy turned out to differ from what it is a copy of (contract 10 §13). */
+  assertSame(base: Base, content: { readonly size: number; readonly hashes: Hashes }): void {
+    const isSame =
+      content.size === base.size &&
+      Object.entries(base.hashes).every(
+        ([name, value]) => (content.hashes[name] ?? value) === value,
+      );
+    if (!isSame) throw new Fault("copy_differs");
+  }
+
+  async hashBase(base: Base): Promise<void> {
+    const hashes = await this.#hash(base);
+    await this.#checkpoint({ ...this.options.job, base: { ...base, hashes } });
+  }
+
+  async hashTarget(target: Target): Promise<void> {
+    if (target.content === undefined) return;
+    const { size } = target.content;
+    const hashes = await this.#hash({ ...target, size });
+    await this.#checkpoint({
+      ...this.options.job,
+      target: { ...target, content: { size, hashes } },
+    });
+  }
+
+  /** Reads stored bytes through the hashes, on from where an earlier alarm of this process came. */
+  async #hash(blob: Pick<Base, "storeId" | "key" | "size">): Promise<Hashes> {
+    const digest =
+      this.memory.digestOf(blob.key) ?? this.memory.keepDigest(blob.key, this.#newDigest());
+    const source = blobSource(this.keeper.store(blob.storeId), blob.key, blob.size);
+    await this.#watched((signal, touch) =>
+      hashSource(source, digest, {
+        signal,
+        onBytes: () => {
+          touch();
+          this.memory.noteProgress();
+          void this.#report(blob, digest.position, blob.size, "Hashed");
+        },
+      }),
+    );
+    return digest.finish();
+  }
+
+  /** Those of the image for a copy of it, which may be none; else those that it is to have and to be held against. */
+  #algorithms(): readonly HashAlgorithm[] {
+    const { method, base, expected } = this.options.job;
+    if (method.name === "copy-image") {
+      return Object.keys(base?.hashes ?? {}).filter(isHashAlgorithm);
+    }
+    const { hashAlgorithm } = this.keeper.config;
+    return ["md5", hashAlgorithm, ...(expected === undefined ? [] : [expected.algorithm])];
+  }
+
+  #newDigest(): RunningDigest {
+    return new RunningDigest(this.#algorithms());
+  }
+
+  // --- Parts of the above -------------------------------------------------------------------------------
+
+  #rangedSource({ purpose, ranged }: Target): RangedSource {
+    const { method, base } = this.options.job;
+    if (purpose === "copy" && base !== undefined) {
+      return blobSource(this.keeper.store(base.storeId), base.key, base.size);
+    }
+    if (ranged === undefined) throw new Error("the target is not written in parts");
+    const { size, validator } = ranged;
+    const remote = this.#remoteData();
+    const url = method.name === "web-download" ? method.uri : remote.url;
+    if (url === undefined) throw new Error("no source to fetch");
+    const headers: Record<string, string> =
+      remote.url === undefined ? {} : { "x-auth-token": remote.token };
+    const { door } = this.keeper.config;
+    return {
+      size,
+      read: async (range, signal) => {
+        const wanted = { ...range, size, validator };
+        const read = await readRange(url, wanted, { ...door, headers, signal });
+        if (read.outcome === "changed") throw new Fault("source_changed");
+        return read.stream;
+      },
+    };
+  }
+
+  /** Writes a blob in one pass. It cannot be gone on with: what fails is begun anew, under another key. */
+  async #pour(
+    purpose: Target["purpose"],
+    storeId: string,
+    job: ImportJob,
+    open: () => Promise<Pour>,
+  ): Promise<void> {
+    const { signal, startedAtMs } = this.options;
+    if (Date.now() - startedAtMs > FRESH_MS) throw TIME_IS_UP;
+    const target = this.#newTarget(purpose, storeId, undefined);
+    await this.#checkpoint({ ...job, target });
+    const store = this.keeper.store(storeId);
+    const { config } = this.keeper;
+    let multipartId: string | undefined;
+    const written = await this.#watched(async (watchedSignal, touch) => {
+      const { stream, size } = await open();
+      return ingest(stream, {
+        store,
+        key: target.key,
+        declaredBytes: size,
+        maxBytes: config.limits.imageBytes,
+        hashAlgorithm: config.hashAlgorithm,
+        extraHashes: this.#algorithms(),
+        openMultipart: async () => {
+          multipartId = await this.#openMultipart(target);
+          return multipartId;
+        },
+        onProgress: (bytes) => {
+          touch();
+          return this.#report(target, bytes, size);
+        },
+        signal: watchedSignal,
+      });
+    }).catch((error: unknown) => {
+      if (signal.aborted && signal.reason === TIME_IS_UP) throw tooSlow();
+      throw error instanceof Fault && error.code === "body_broken_off"
+        ? sourceFault(error.cause)
+        : error;
+    });
+    const { size, hashes, multipart } = written;
+    if (multipart !== undefined) {
+      await store.completeMultipart(target.key, multipart.uploadId, multipart.parts);
+    }
+    const content = { size, hashes };
+    await this.#checkpoint({ ...job, target: { ...target, multipartId, content } });
+  }
+
+  async #readBase(base: Base): Promise<Pour> {
+    const source = blobSource(this.keeper.store(base.storeId), base.key, base.size);
+    const { signal } = this.options;
+    const stream =
+      base.size === 0
+        ? new Blob([]).stream()
+        : await source.read({ offset: 0, length: base.size }, signal);
+    return { stream, size: base.size };
+  }
+
+  async #openBlob(base: Base, range?: { offset: number; length: number }) {
+    const wanted = range ?? { offset: 0, length: base.size };
+    const source = blobSource(this.keeper.store(base.storeId), base.key, base.size);
+    return source.read(wanted, this.options.signal);
+  }
+
+  async #headOf(base: Base): Promise<Uint8Array> {
+    const length = Math.min(base.size, PACKING_HEAD_BYTES);
+    if (length === 0) return new Uint8Array(0);
+    return new Response(await this.#openBlob(base, { offset: 0, length })).bytes();
+  }
+
+  #newTarget(purpose: Target["purpose"], storeId: string, ranged: Target["ranged"]): Target {
+    const key = blobKey(this.options.job.imageId, crypto.randomUUID());
+    return { purpose, storeId, key, multipartId: undefined, ranged, content: undefined };
+  }
+
+  /** Begins the target's multipart upload and remembers its id. */
+  #openMultipart(target: Target): Promise<string> {
+    return this.keeper.alone(async () => {
+      const { job } = await this.keeper.ledger.read();
+      if (job?.target?.key !== target.key) throw this.#gone();
+      const multipartId = await this.keeper.store(target.storeId).beginMultipart(target.key);
+      await this.keeper.ledger.write({ job: { ...job, target: { ...job.target, multipartId } } });
+      return multipartId;
+    });
+  }
+
+  #giveUpTarget(): Promise<void> {
+    const { job } = this.options;
+    return this.#checkpoint({ ...job, target: undefined }, job.target);
+  }
+
+  /** Puts down how far the job is, unless it was ended meanwhile; `replaced` is to go, if it is the import's own. */
+  #checkpoint(job: ImportJob, replaced?: Target | Base): Promise<void> {
+    return this.keeper.alone(async () => {
+      const { ledger, config } = this.keeper;
+      const { job: current, owed } = await ledger.read();
+      if (current?.taskId !== job.taskId) throw this.#gone();
+      const isOwed = replaced !== undefined && !("isOurs" in replaced && !replaced.isOurs);
+      const blob = isOwed ? { multipartId: undefined, ...replaced } : undefined;
+      const doomed =
+        blob === undefined
+          ? []
+          : [oweUnfinished(job.imageId, blob, Date.now(), config.uploadLeaseMs)];
+      // The parts in the ledger are those of the target that it has.
+      if (job.target?.key !== current.target?.key) await ledger.clearParts();
+      await ledger.write({ job, owed: [...owed, ...doomed] });
+    });
+  }
+
+  #gone(): Fault {
+    return new Fault("image_gone", { imageId: this.options.job.imageId });
+  }
+
+  #assertFits(size: number | undefined): void {
+    const { imageBytes: maximum } = this.keeper.config.limits;
+    if (size !== undefined && size > maximum) throw new Fault("image_too_large", { maximum });
+  }
+
+  /** Runs work that moves bytes, and ends it when none have moved for too long. */
+  async #watched<T>(work: (signal: AbortSignal, touch: () => void) => Promise<T>): Promise<T> {
+    const { importIdleMs } = this.keeper.config;
+    const idle = new AbortController();
+    let moved = 0;
+    let seen = -1;
+    // Counted, not timed: of two looks in a row that find nothing new, the second one ends it.
+    const timer = setInterval(() => {
+      if (moved === seen)
+        idle.abort(unreachable(`no data came for ${importIdleMs / 1000} seconds`));
+      seen = moved;
+    }, importIdleMs);
+    try {
+      const signal = AbortSignal.any([this.options.signal, idle.signal]);
+      return await work(signal, () => {
+        moved += 1;
+      });
+    } finally {
+      clearInterval(timer);
+    }
+  }
+
+  /** Tells the task how far the work is; whoever follows it waits for nothing else, so a failure is only logged. */
+  async #report(
+    { storeId }: Pick<Target, "storeId">,
+    doneBytes: number,
+    allBytes: number | undefined,
+    what = "Copied",
+  ): Promise<void> {
+    const nowMs = Date.now();
+    if (nowMs - this.#reportedAtMs < REPORT_MS) return;
+    this.#reportedAtMs = nowMs;
+    const { job } = this.options;
+    const all = allBytes === undefined ? "" : ` of ${Math.ceil(allBytes / MiB)}`;
+    const tries = job.failures === 0 ? "" : `; try ${job.failures + 1} after: ${job.lastError}`;
+    const message = `${what} ${Math.floor(doneBytes / MiB)}${all} MiB (${storeId})${tries}`;
+    try {
+      await updateTask(this.keeper.db, job.taskId, { message, updatedAtMs: nowMs });
+    } catch (error) {
+      log({ event: "import_not_reported", error: String(withoutValues(error)) });
+    }
+  }
+}
+
+/** How data is fetched in parts: where ranges are served, and there is more than one part of it. */
+function rangedBy({ acceptsRanges, size, validator }: SourceFacts): Target["ranged"] {
+  if (!acceptsRanges || size === undefined) return undefined;
+  const { partBytes } = planParts(size);
+  return size > partBytes ? { size, partBytes, validator } : undefined;
+}
+
+function tooSlow(): Fault {
+  return rejected(
+    "it cannot be read from any place on, so that it has to come at once, and that took too long",
+  );
+}

@@ -1,0 +1,185 @@
+import { assertWritten, imageUpdate } from "../db/images.ts";
+import { type TaskChange, updateTask } from "../db/tasks.ts";
+import { Fault } from "../domain/fault.ts";
+import { type Image, type Location, withoutData } from "../domain/image.ts";
+import { importTaskOf, withImportEnded, withStoreDone } from "../domain/import-notes.ts";
+import { assertMove } from "../domain/status.ts";
+import { failedByFailure, type ImportJob, nextStore } from "./import-job.ts";
+import type { Keeper } from "./keeper.ts";
+import type { Owed } from "./ledger.ts";
+import { owe, oweUnfinished } from "./removals.ts";
+
+/**
+ * What the image's row and the task come to say of an import; all of it runs under the lock. A row is written
+ * first and the ledger behind it: whatever dies in between is done again, and comes to the same.
+ */
+export class ImportRecord {
+  constructor(private readonly keeper: Keeper) {}
+
+  /** The image, if the import's task still holds it. */
+  async held(job: ImportJob): Promise<Image | undefined> {
+    const image = await this.keeper.present(job.imageId);
+    return image !== undefined && importTaskOf(image) === job.taskId ? image : undefined;
+  }
+
+  /** A store has its copy (contract 10 §8 steps 6 and 7); with the last one the import is over. */
+  async copied(before: ImportJob, location: Location): Promise<void> {
+    const job: ImportJob = {
+      ...before,
+      copies: [...before.copies, location],
+      target: undefined,
+      failures: 0,
+    };
+    if (nextStore(job) === undefined) return this.succeed(job);
+    const image = await this.#heldOrGone(job);
+    const added = job.mustSucceed ? [] : [location];
+    const properties = withStoreDone(image.properties, location.store);
+    await this.keeper.write(
+      image,
+      this.#next({ ...this.#withCopies(image, job, added), properties }),
+    );
+    await this.keeper.ledger.write({ job });
+    await this.keeper.ledger.clearParts();
+  }
+
+  /** Every store has its copy, or has failed where it may (contract 10 §8 steps 7 to 10). */
+  async succeed(job: ImportJob): Promise<void> {
+    const image = await this.#heldOrGone(job);
+    const added = job.mustSucceed ? job.copies : job.copies.slice(-1);
+    const failed = this.keeper.config.stores.shownIds(job.failedStores);
+    const imported = this.#withCopies(image, job, added);
+    const after = { ...imported, properties: withImportEnded(imported.properties, { failed }) };
+    const result = { image_id: job.imageId, bytes: job.base?.size ?? 0, stores: storesOf(job) };
+    const end = { status: "success", message: endMessage(job), result } as const;
+    await this.#end(job, image, after, end, job.copies);
+  }
+
+  /** The import fails, by a store's fault if one is named (contract 10 §9). */
+  async fail(job: ImportJob, fault: Fault, failedStore?: string): Promise<void> {
+    if (!job.mustSucceed && job.copies.length > 0) {
+      // What is there stays: the rest has failed.
+      const done = new Set(storesOf(job));
+      return this.succeed({ ...job, failedStores: job.stores.filter((id) => !done.has(id)) });
+    }
+    const image = await this.held(job);
+    const message = job.failures > 0 ? `${fault.text} (try ${job.failures + 1})` : fault.text;
+    if (image === undefined) return this.drop(job, message);
+    const reverted =
+      image.status === "importing" ? withoutData(image, "queued", Date.now()) : image;
+    const failed = this.keeper.config.stores.shownIds(failedByFailure(job, failedStore));
+    const after = { ...reverted, properties: withImportEnded(reverted.properties, { failed }) };
+    await this.#end(job, image, after, { status: "failure", message }, []);
+  }
+
+  /** The image is no longer this import's: whatever it wrote goes, unless the row names it after all. */
+  async drop(job: ImportJob, message = "The import lost the image."): Promise<void> {
+    await updateTask(this.keeper.db, job.taskId, {
+      status: "failure",
+      message,
+      ...this.endTimes(),
+    });
+    await this.#clear(job, []);
+  }
+
+  /** Everything an import has written or taken over that is not the row's yet. */
+  owedBy(job: ImportJob, nowMs: number): readonly Owed[] {
+    const { imageId, base, target, copies } = job;
+    const leaseMs = this.keeper.config.uploadLeaseMs;
+    const unfinished = [
+      ...(target === undefined ? [] : [target]),
+      ...(base?.isOurs ? [{ ...base, multipartId: undefined }] : []),
+      ...copies.map(({ store, key }) => ({ storeId: store, key, multipartId: undefined })),
+    ];
+    return unfinished
+      .filter((blob, index) => unfinished.findIndex(({ key }) => key === blob.key) === index)
+      .map((blob) => oweUnfinished(imageId, blob, nowMs, leaseMs));
+  }
+
+  /** The times of a task that ends now. */
+  endTimes() {
+    const updatedAtMs = Date.now();
+    return { updatedAtMs, expiresAtMs: updatedAtMs + this.keeper.config.taskTtlMs };
+  }
+
+  async #end(
+    job: ImportJob,
+    before: Image,
+    after: Image,
+    end: Pick<TaskChange, "status" | "message" | "result">,
+    kept: readonly Location[],
+  ): Promise<void> {
+    const { db } = this.keeper;
+    const next = after.revision === before.revision ? this.#next(after) : after;
+    assertMove(before.status, next.status);
+    const { id: imageId, revision } = next;
+    const [written] = await db.batch([
+      imageUpdate(db, before, next),
+      updateTask(db, job.taskId, { ...end, ...this.endTimes() }, { imageId, revision }),
+    ]);
+    assertWritten(written, before);
+    await this.#clear(job, kept, before.staged);
+  }
+
+  /** Takes the import off the ledger, which then owes what it wrote, but for what the row has come to name. */
+  async #clear(
+    job: ImportJob,
+    kept: readonly Location[],
+    staged: Location | null = null,
+  ): Promise<void> {
+    const { ledger } = this.keeper;
+    const { owed } = await ledger.read();
+    const nowMs = Date.now();
+    const isKept = ({ key }: Owed) => kept.some((location) => location.key === key);
+    // Staged bytes that were unpacked are no longer the job's base.
+    const left = staged === null ? [] : [owe(job.imageId, staged, nowMs)];
+    const doomed = [...left, ...this.owedBy(job, nowMs)].filter((entry) => !isKept(entry));
+    await ledger.write({ job: undefined, owed: [...owed, ...doomed] });
+    await ledger.clearParts();
+  }
+
+  /** The image with some copies more; with its first ones it becomes active. */
+  #withCopies(image: Image, job: ImportJob, added: readonly Location[]): Image {
+    if (added.length === 0) return image;
+    if (image.status === "importing") return this.#active(image, job, added);
+    const fresh = added.filter(({ key }) => !image.locations.some((known) => known.key === key));
+    return { ...image, locations: [...image.locations, ...fresh] };
+  }
+
+  #active(image: Image, job: ImportJob, locations: readonly Location[]): Image {
+    const { base, described } = job;
+    if (base === undefined) throw new Error("an import without bytes has no copies");
+    const { hashAlgorithm } = this.keeper.config;
+    return {
+      ...image,
+      status: "active",
+      size: base.size,
+      checksum: base.hashes.md5 ?? null,
+      osHashAlgo: hashAlgorithm,
+      osHashValue: base.hashes[hashAlgorithm] ?? null,
+      diskFormat: described?.diskFormat ?? image.diskFormat,
+      containerFormat: described?.containerFormat ?? image.containerFormat,
+      properties: new Map([...image.properties, ...Object.entries(described?.properties ?? {})]),
+      locations,
+      staged: null,
+    };
+  }
+
+  #next(image: Image): Image {
+    return { ...image, revision: image.revision + 1, updatedAtMs: Date.now() };
+  }
+
+  async #heldOrGone(job: ImportJob): Promise<Image> {
+    const image = await this.held(job);
+    if (image === undefined) throw new Fault("image_gone", { imageId: job.imageId });
+    return image;
+  }
+}
+
+function storesOf({ copies }: ImportJob): string[] {
+  return copies.map(({ store }) => store);
+}
+
+function endMessage(job: ImportJob): string {
+  if (job.failedStores.length === 0) return "";
+  return `No copy in ${job.failedStores.join(", ")}: ${job.lastError ?? "the store failed"}`;
+}

@@ -1,0 +1,281 @@
+import { assertWritten, imageUpdate } from "../db/images.ts";
+import {
+  deleteExpiredTasks,
+  endTasksOf,
+  findTask,
+  insertTaskOf,
+  type TaskChange,
+  updateTask,
+} from "../db/tasks.ts";
+import { Fault } from "../domain/fault.ts";
+import { type Image, withoutData } from "../domain/image.ts";
+import {
+  importTaskOf,
+  lockExpiresAtMs,
+  withImportEnded,
+  withImportStarted,
+} from "../domain/import-notes.ts";
+import { type ImportPlan, planImport } from "../domain/import-plan.ts";
+import type { Task } from "../domain/task.ts";
+import { log } from "../lib/log.ts";
+import { admitUri } from "../net/resolve.ts";
+import { checkUri, redactUri } from "../net/uri-filter.ts";
+import { type Base, baseOfImage, type ImportJob } from "./import-job.ts";
+import { RunMemory } from "./import-memory.ts";
+import { ImportRecord } from "./import-record.ts";
+import { ImportRun } from "./import-run.ts";
+import type { Keeper } from "./keeper.ts";
+import type { Owed } from "./ledger.ts";
+import { type Caller, type ImportCall, type Outcome, settle } from "./rpc.ts";
+
+/**
+ * Imports: accepted by a call, done by alarm (import-run.ts), and ended in the row and the task (import-record.ts).
+ * The ledger holds the job from before the row says so until after it no longer does.
+ */
+export class Imports {
+  readonly #record: ImportRecord;
+  readonly #memory = new RunMemory();
+  #run: ImportRun | undefined;
+
+  constructor(private readonly keeper: Keeper) {
+    this.#record = new ImportRecord(keeper);
+  }
+
+  /**
+   * Accepts an import after the checks of contract 10 §4, and gives its task's id, none when there is nothing to
+   * do. A name is looked up before the lock is taken, for that takes its time.
+   */
+  begin(caller: Caller, call: ImportCall): Promise<Outcome<string | undefined>> {
+    return settle(
+      (async () => {
+        if (call.request.method === "web-download") {
+          const { plan } = await this.#judge(caller, call);
+          if (plan?.method.name === "web-download") {
+            await admitUri(plan.method.uri, this.keeper.config.door);
+          }
+        }
+        return this.keeper.alone(() => this.#accept(caller, call));
+      })(),
+    );
+  }
+
+  /** Goes on with the import that is due, until it is over, has to wait, or an alarm's time is up. */
+  async run(): Promise<void> {
+    const run = new ImportRun(this.keeper, this.#record, this.#memory);
+    this.#run = run;
+    try {
+      await run.run();
+    } finally {
+      this.#run = undefined;
+    }
+  }
+
+  /** The bytes that go with a deleted image: those that its import has written so far. */
+  async owedByDeletion(nowMs: number): Promise<readonly Owed[]> {
+    const { job } = await this.keeper.ledger.read();
+    return job === undefined ? [] : this.#record.owedBy(job, nowMs);
+  }
+
+  /** The statement that ends an image's tasks with it (contract 10 §8, Deleted during import). */
+  endedByDeletion({ id }: Image, nowMs: number) {
+    const { expiresAtMs } = this.#record.endTimes();
+    return endTasksOf(this.keeper.db, id, {
+      message: "The image was deleted.",
+      nowMs,
+      expiresAtMs,
+    });
+  }
+
+  /** Ends the work on an image that is gone. */
+  async stop(imageId: string): Promise<void> {
+    await this.keeper.ledger.write({ job: undefined });
+    await this.keeper.ledger.clearParts();
+    this.#run?.stop(new Fault("image_gone", { imageId }));
+  }
+
+  /** The image and what the request comes to with it. */
+  async #judge(caller: Caller, { request, storeHeader }: ImportCall) {
+    const { config } = this.keeper;
+    const found = await this.keeper.find(caller);
+    config.policy.assertVisible(caller.identity, found);
+    const holder = await this.#holder(found.image);
+    const plan = planImport(found.image, request, {
+      stores: config.stores,
+      storeHeader,
+      authorize: (rule) => config.policy.enforceOnImage(rule, caller.identity, found),
+      assertUnlocked: () => {
+        if (holder?.isValid !== true) return;
+        throw new Fault("import_under_way", { imageId: found.image.id, taskId: holder.taskId });
+      },
+      checkUri: (uri) => void checkUri(uri, config.door.filter),
+    });
+    return { image: found.image, plan, holder };
+  }
+
+  /** The task that holds the image, and whether it still may (contract 10 §7). */
+  async #holder(image: Image) {
+    const taskId = importTaskOf(image);
+    if (taskId === undefined) return undefined;
+    const nowMs = Date.now();
+    const task = await findTask(this.keeper.db, taskId, nowMs);
+    return { taskId, isValid: task !== undefined && lockExpiresAtMs(task) > nowMs };
+  }
+
+  /** Under the lock: ledger and alarm first, then row and task in one batch. */
+  async #accept(caller: Caller, call: ImportCall): Promise<string | undefined> {
+    const { ledger } = this.keeper;
+    const { image, plan, holder } = await this.#judge(caller, call);
+    if (plan === undefined) return undefined;
+    const nowMs = Date.now();
+    const task = this.#taskOf(image, caller, call, plan, nowMs);
+    const job = this.#jobOf(image, task.id, call, plan, nowMs);
+    const { job: old, owed } = await ledger.read();
+    const left = old === undefined ? [] : this.#record.owedBy(old, nowMs);
+    await ledger.clearParts();
+    await ledger.write({ job, owed: [...owed, ...left] });
+    try {
+      await this.#write(image, this.#importing(image, caller, plan, task), task, holder?.taskId);
+    } catch (error) {
+      await this.#unsure(job, error);
+    }
+    return task.id;
+  }
+
+  async #write(image: Image, after: Image, task: Task, preempted: string | undefined) {
+    const { db } = this.keeper;
+    const [written] = await db.batch([
+      imageUpdate(db, image, after),
+      insertTaskOf(db, task),
+      deleteExpiredTasks(db, task.createdAtMs),
+      ...(preempted === undefined ? [] : [updateTask(db, preempted, this.#preemption())]),
+    ]);
+    assertWritten(written, image);
+  }
+
+  #preemption(): TaskChange {
+    // The reference's words (contract 10 §7, Expired).
+    return { status: "failure", message: "Expired lock preempted", ...this.#record.endTimes() };
+  }
+
+  /**
+   * The write failed. A Fault says that another state stands there; of anything else only the answer may have been
+   * lost, or it may land yet: then the alarm sees whether the image is held, a lease later.
+   */
+  async #unsure(job: ImportJob, error: unknown): Promise<void> {
+    const { ledger, config } = this.keeper;
+    if (error instanceof Fault) {
+      await ledger.write({ job: undefined });
+      throw error;
+    }
+    if ((await this.#record.held(job)) !== undefined) return;
+    log({ event: "import_unsure", image_id: job.imageId });
+    await ledger.write({ job: { ...job, dueMs: Date.now() + config.uploadLeaseMs } });
+    throw error;
+  }
+
+  /** The image with its import accepted (contract 10 §8 step 2); a copy leaves its status alone. */
+  #importing(image: Image, caller: Caller, plan: ImportPlan, task: Task): Image {
+    const { config } = this.keeper;
+    const nowMs = task.createdAtMs;
+    const isCopy = plan.method.name === "copy-image";
+    const stores = config.stores.shownIds(plan.stores);
+    const unlocked =
+      importTaskOf(image) === undefined
+        ? image.properties
+        : withImportEnded(image.properties, { failed: [] });
+    const injected = isCopy ? new Map<string, string>() : this.#injected(caller);
+    const properties = withImportStarted(new Map([...unlocked, ...injected]), {
+      taskId: task.id,
+      stores,
+    });
+    const held = { ...image, properties, revision: image.revision + 1, updatedAtMs: nowMs };
+    if (isCopy) return held;
+    if (plan.method.name === "glance-direct") return { ...held, status: "importing" };
+    return { ...withoutData(image, "importing", nowMs), properties };
+  }
+
+  /** What the plugin inject_image_metadata adds, as the service and not as the caller (contract 10 §14). */
+  #injected({ identity }: Caller): ReadonlyMap<string, string> {
+    const { plugins, inject } = this.keeper.config.importPlugins;
+    const isIgnored = identity.roles.some((role) => inject.ignoreUserRoles.includes(role));
+    const isOn = plugins.includes("inject_image_metadata") && !isIgnored;
+    return isOn ? inject.properties : new Map();
+  }
+
+  #taskOf(
+    image: Image,
+    { identity }: Caller,
+    { request, requestId, taskType, taskInput }: ImportCall,
+    plan: ImportPlan,
+    nowMs: number,
+  ): Task {
+    const { isMulti } = this.keeper.config.stores;
+    return {
+      id: crypto.randomUUID(),
+      type: taskType,
+      status: "pending",
+      owner: identity.projectId,
+      imageId: image.id,
+      requestId,
+      userId: identity.userId,
+      input: taskInput ?? {
+        image_id: image.id,
+        import_req: withoutUserinfo(request.body),
+        backend: isMulti ? plan.stores : [null],
+      },
+      result: null,
+      message: "",
+      createdAtMs: nowMs,
+      updatedAtMs: nowMs,
+      expiresAtMs: null,
+    };
+  }
+
+  #jobOf(
+    image: Image,
+    taskId: string,
+    { token }: ImportCall,
+    { method, stores, mustSucceed, expected }: ImportPlan,
+    nowMs: number,
+  ): ImportJob {
+    const { importDeadlineMs } = this.keeper.config;
+    return {
+      imageId: image.id,
+      taskId,
+      method,
+      token: method.name === "glance-download" ? token : undefined,
+      stores,
+      mustSucceed,
+      expected,
+      deadlineMs: nowMs + importDeadlineMs,
+      dueMs: nowMs,
+      failures: 0,
+      restarts: 0,
+      lastError: undefined,
+      base: this.#givenBase(image, method.name),
+      target: undefined,
+      copies: [],
+      failedStores: [],
+      described: undefined,
+    };
+  }
+
+  /** The bytes that are there already: staged ones, or an active image's own. */
+  #givenBase(image: Image, method: ImportPlan["method"]["name"]): Base | undefined {
+    if (method === "copy-image") return baseOfImage(image, this.keeper.config.stores.default.id, 0);
+    if (method !== "glance-direct") return undefined;
+    const { staged, size } = image;
+    // An upload for staging that goes on holds the status `uploading`, too.
+    if (staged === null || size === null)
+      throw new Fault("staging_incomplete", { imageId: image.id });
+    const { store: storeId, key, hashes } = staged;
+    return { storeId, key, size, hashes, isOurs: true, isPlain: false };
+  }
+}
+
+/** An import's request as its task shows it: an address without user name and password (contract 10 §11). */
+function withoutUserinfo(body: ImportCall["request"]["body"]): ImportCall["request"]["body"] {
+  const { method } = body as { readonly method: Readonly<Record<string, unknown>> };
+  if (typeof method.uri !== "string") return body;
+  return { ...body, method: { ...method, uri: redactUri(method.uri) } };
+}

@@ -1,0 +1,84 @@
+import type { BlobStore } from "../blob/store.ts";
+import { type Database, openDatabase } from "../db/database.ts";
+import { type FoundImage, findImage, updateImage } from "../db/images.ts";
+import { Fault } from "../domain/fault.ts";
+import type { Image } from "../domain/image.ts";
+import { assertMove } from "../domain/status.ts";
+import { type Config, loadConfig } from "../env.ts";
+import { FifoLock } from "../lib/fifo-lock.ts";
+import { Ledger } from "./ledger.ts";
+import { type Caller, type Outcome, settle } from "./rpc.ts";
+
+/**
+ * What every kind of work on one image goes through: the lock that puts changes in order, the ledger of what is
+ * unfinished, and the row. Each change is decided on the row as it stands and written back under its revision.
+ */
+export class Keeper {
+  readonly ledger: Ledger;
+  readonly db: Database;
+  readonly #lock = new FifoLock();
+
+  constructor(
+    state: DurableObjectState,
+    private readonly env: Env,
+  ) {
+    this.ledger = new Ledger(state.storage);
+    this.db = openDatabase(env.DB);
+  }
+
+  get config(): Config {
+    return loadConfig(this.env);
+  }
+
+  /** Does some work alone. */
+  alone<T>(work: () => Promise<T>): Promise<T> {
+    return this.#lock.run(work);
+  }
+
+  /** Answers a call from outside: its work is done alone, and its faults cross RPC as data. */
+  answer<T>(work: (config: Config) => Promise<T>): Promise<Outcome<T>> {
+    return settle(this.alone(async () => work(this.config)));
+  }
+
+  store(storeId: string): BlobStore {
+    return this.config.openStore(storeId);
+  }
+
+  find(caller: Caller): Promise<FoundImage> {
+    return findImage(this.db, caller.imageId, caller.identity.projectId);
+  }
+
+  /** The image, if the caller's rule lets it do what it came for. */
+  async findPermitted(caller: Caller): Promise<Image> {
+    const found = await this.find(caller);
+    this.config.policy.enforceOnImage(caller.rule, caller.identity, found);
+    return found.image;
+  }
+
+  /** The image, undefined when it is deleted. */
+  async present(imageId: string): Promise<Image | undefined> {
+    try {
+      return (await findImage(this.db, imageId, null)).image;
+    } catch (error) {
+      if (error instanceof Fault && error.code === "image_not_found") return undefined;
+      throw error;
+    }
+  }
+
+  /** Writes a changed image; a move of its status that the machine does not have is a bug. */
+  async write(before: Image, after: Image): Promise<void> {
+    assertMove(before.status, after.status);
+    await updateImage(this.db, before, after);
+  }
+
+  /** One change of the record by its rule; a change that returns the very same image writes nothing. */
+  change(caller: Caller, change: (image: Image, config: Config) => Image): Promise<Outcome<void>> {
+    return this.answer(async (config) => {
+      const image = await this.findPermitted(caller);
+      const changed = change(image, config);
+      if (changed === image) return;
+      const updatedAtMs = Date.now();
+      await this.write(image, { ...changed, revision: image.revision + 1, updatedAtMs });
+    });
+  }
+}

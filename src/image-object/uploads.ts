@@ -1,0 +1,232 @@
+import { blobKey } from "../blob/keys.ts";
+import { findImage } from "../db/images.ts";
+import { Fault } from "../domain/fault.ts";
+import { type Image, withoutData } from "../domain/image.ts";
+import { log } from "../lib/log.ts";
+import type { Keeper } from "./keeper.ts";
+import type { Owed, Upload } from "./ledger.ts";
+import { blobsOf, isSameBlob, oweUnfinished } from "./removals.ts";
+import type { Caller, UploadEnd, UploadedData, UploadGrant, UploadRequest } from "./rpc.ts";
+
+/** An image with so many keys to remove takes no more uploads until some are gone. */
+const MAX_OWED = 1_000;
+
+/** The status in which an image waits for the bytes of its upload (contract ST-2, ST-6). */
+const CLAIMED: Readonly<Record<Upload["purpose"], "saving" | "uploading">> = {
+  data: "saving",
+  staging: "uploading",
+};
+
+/**
+ * Uploads, for the image's data or for staging. Ledger and alarm come first, then the side effect, then the ledger
+ * is cleared; so whatever dies in between is found by the alarm, which asks the row what became of it. Everything
+ * here runs under the lock. docs/architecture.md draws an upload's life.
+ */
+export class Uploads {
+  constructor(private readonly keeper: Keeper) {}
+
+  /**
+   * Claims the queued image for one upload, whose lease then runs (contract ST-2, ST-6, UPL-7, UPL-8). To be asked
+   * again by the same attempt is to be granted again: its first answer may have been lost.
+   */
+  async begin(caller: Caller, request: UploadRequest): Promise<UploadGrant> {
+    const { attemptId, declaredBytes, storeId, purpose } = request;
+    const { ledger, config } = this.keeper;
+    const { limits, uploadLeaseMs } = config;
+    const image = await this.keeper.findPermitted(caller);
+    const { upload, owed } = await ledger.read();
+    const nowMs = Date.now();
+    const key = blobKey(image.id, attemptId);
+    const grant = { key, leaseMs: uploadLeaseMs };
+    const isClaimed = image.status === CLAIMED[purpose] && image.staged === null;
+    if (upload?.attemptId === attemptId && isClaimed) return grant;
+    // A claim without a live upload is what a crash left; it passes to this upload.
+    const isLeft = isClaimed && (upload === undefined || upload.deadlineMs <= nowMs);
+    if (image.status !== "queued" && !isLeft) {
+      throw new Fault("image_not_queued", { imageId: image.id, status: image.status });
+    }
+    if (purpose === "data") assertFormatsSet(image);
+    if (declaredBytes !== undefined && declaredBytes > limits.imageBytes) {
+      throw new Fault("image_too_large", { maximum: limits.imageBytes });
+    }
+    // The bytes of an attempt that was given up may be on their way out. And failing in a row, uploads would fill
+    // the ledger faster than leases run out.
+    const isSpent = owed.some((entry) => isSameBlob(entry, { storeId, key }));
+    if (isSpent || owed.length >= MAX_OWED) throw new Fault("try_again");
+    const claim: Upload = {
+      imageId: image.id,
+      attemptId,
+      purpose,
+      storeId,
+      key,
+      multipartId: undefined,
+      deadlineMs: nowMs + uploadLeaseMs,
+    };
+    await ledger.write({
+      upload: claim,
+      owed: upload === undefined ? owed : [...owed, this.#owe(upload, nowMs)],
+    });
+    await this.#claim(image, claim, nowMs);
+    return grant;
+  }
+
+  /** Begins the multipart upload of bytes that do not fit one put, and renews the lease; returns its id. */
+  async openMultipart(imageId: string, attemptId: string): Promise<string> {
+    const upload = await this.#current(imageId, attemptId);
+    const multipartId =
+      upload.multipartId ?? (await this.keeper.store(upload.storeId).beginMultipart(upload.key));
+    await this.#renew({ ...upload, multipartId });
+    return multipartId;
+  }
+
+  /** News of bytes that arrived: the lease starts anew. Throws when the upload no longer holds the image. */
+  async renew(imageId: string, attemptId: string): Promise<void> {
+    await this.#renew(await this.#current(imageId, attemptId));
+  }
+
+  /** Commits what arrived: bytes first, then the one write that makes the row name them (contract ST-3, UPL-12). */
+  async finish(imageId: string, attemptId: string, data: UploadedData): Promise<void> {
+    const upload = await this.#current(imageId, attemptId);
+    await this.#renew(upload);
+    if (data.multipart !== undefined) {
+      const { uploadId, parts } = data.multipart;
+      await this.keeper.store(upload.storeId).completeMultipart(upload.key, uploadId, parts);
+    }
+    const { image } = await findImage(this.keeper.db, imageId, null);
+    if (!names(image, upload.key)) await this.#commit(image, upload, data);
+    await this.keeper.ledger.write({ upload: undefined });
+  }
+
+  /**
+   * Ends an upload that went wrong somewhere and says how it ended: the image is queued again and the bytes
+   * go (contract ST-4, ST-7, UPL-13), unless the row shows that the commit came through after all.
+   */
+  async abandon(imageId: string, attemptId: string): Promise<UploadEnd> {
+    const { ledger } = this.keeper;
+    const { upload } = await ledger.read();
+    const isCurrent = upload?.imageId === imageId && upload.attemptId === attemptId;
+    const image = await this.keeper.present(imageId);
+    if (image !== undefined && names(image, blobKey(imageId, attemptId))) {
+      if (isCurrent) await ledger.write({ upload: undefined });
+      return "committed";
+    }
+    if (isCurrent) await this.#giveUp(upload, image);
+    if (image === undefined) return "image_gone";
+    return isCurrent ? "abandoned" : "upload_superseded";
+  }
+
+  /** What is to go with a deleted image of the upload that holds it. */
+  async owedByDeletion(nowMs: number): Promise<readonly Owed[]> {
+    const { upload } = await this.keeper.ledger.read();
+    return upload === undefined ? [] : [this.#owe(upload, nowMs)];
+  }
+
+  /** Ends an upload whose lease ran out, and mends a claim that was given up for lost and came through later. */
+  async expire(): Promise<void> {
+    const { upload, owed } = await this.keeper.ledger.read();
+    const nowMs = Date.now();
+    if (upload !== undefined) {
+      if (upload.deadlineMs > nowMs) return;
+      await this.#giveUp(upload, await this.keeper.present(upload.imageId));
+      log({ event: "upload_lease_expired", image_id: upload.imageId });
+      return;
+    }
+    const [first] = owed.filter((entry) => entry.dueMs <= nowMs);
+    const image = first === undefined ? undefined : await this.keeper.present(first.imageId);
+    if (image !== undefined && isClaimed(image)) {
+      await this.keeper.write(image, withoutData(image, "queued", nowMs));
+    }
+  }
+
+  /** The claim's write; what of it may have been made is found out, and else undone. */
+  async #claim(image: Image, claim: Upload, nowMs: number): Promise<void> {
+    const status = CLAIMED[claim.purpose];
+    try {
+      await this.keeper.write(image, withoutData(image, status, nowMs));
+    } catch (error) {
+      // A Fault says that another state stands there. Of anything else only the answer may have been lost.
+      const claimed = error instanceof Fault ? undefined : await this.keeper.present(image.id);
+      const isOurs = claimed?.status === status && claimed.revision === image.revision + 1;
+      if (isOurs) return;
+      await this.#giveUp(claim, claimed);
+      throw error;
+    }
+  }
+
+  /** The upload that this attempt is, if it still holds the image; else 410 or 409 (contract UPL-10). */
+  async #current(imageId: string, attemptId: string): Promise<Upload> {
+    const { upload } = await this.keeper.ledger.read();
+    if (upload?.imageId === imageId && upload.attemptId === attemptId) return upload;
+    const isGone = (await this.keeper.present(imageId)) === undefined;
+    throw new Fault(isGone ? "image_gone" : "upload_superseded", { imageId });
+  }
+
+  /**
+   * The one write that makes the row name the bytes. Nothing but a claimed image is written over. Should its answer
+   * be lost, the uploader abandons the upload and hears that it was committed.
+   */
+  async #commit(image: Image, upload: Upload, data: UploadedData): Promise<void> {
+    const { storeId: store, key, purpose } = upload;
+    if (image.status !== CLAIMED[purpose] || image.staged !== null) {
+      throw new Fault("upload_superseded", { imageId: image.id });
+    }
+    const changes: Partial<Image> =
+      purpose === "staging"
+        ? // Hashes of staged bytes stay hidden until the import (contract 10 §2).
+          { staged: { store, key, hashes: data.hashes } }
+        : {
+            status: "active",
+            checksum: data.checksum,
+            osHashAlgo: this.keeper.config.hashAlgorithm,
+            osHashValue: data.osHashValue,
+            locations: [{ store, key }],
+          };
+    const revision = image.revision + 1;
+    await this.keeper.write(image, {
+      ...image,
+      ...changes,
+      revision,
+      size: data.size,
+      updatedAtMs: Date.now(),
+    });
+  }
+
+  async #renew(upload: Upload): Promise<void> {
+    const deadlineMs = Date.now() + this.keeper.config.uploadLeaseMs;
+    await this.keeper.ledger.write({ upload: { ...upload, deadlineMs } });
+  }
+
+  /** Ends an upload that did not commit: the row first, then the ledger, which now owes the bytes. */
+  async #giveUp(upload: Upload, image: Image | undefined): Promise<void> {
+    const { ledger } = this.keeper;
+    const nowMs = Date.now();
+    if (image !== undefined && isClaimed(image)) {
+      await this.keeper.write(image, withoutData(image, "queued", nowMs));
+    }
+    const { owed } = await ledger.read();
+    await ledger.write({ upload: undefined, owed: [...owed, this.#owe(upload, nowMs)] });
+  }
+
+  #owe(upload: Upload, nowMs: number): Owed {
+    return oweUnfinished(upload.imageId, upload, nowMs, this.keeper.config.uploadLeaseMs);
+  }
+}
+
+/** Whether an image waits for an upload's bytes; a staged image has had them. */
+function isClaimed({ status, staged }: Image): boolean {
+  return status === "saving" || (status === "uploading" && staged === null);
+}
+
+function names(image: Image, key: string): boolean {
+  return blobsOf(image).some((blob) => blob.key === key);
+}
+
+function assertFormatsSet(image: Image): void {
+  const missing = [
+    image.diskFormat === null ? "disk_format" : "",
+    image.containerFormat === null ? "container_format" : "",
+  ].filter((name) => name !== "");
+  if (missing.length > 0) {
+    throw new Fault("formats_missing", { missing: missing.join(" and "), imageId: image.id });
+  }
+}
