@@ -79,6 +79,17 @@ export interface Description {
   readonly properties: Readonly<Record<string, string>>;
 }
 
+/** The image with what it takes over from the remote one. */
+export function withDescription(image: Image, described: Description | undefined): Image {
+  if (described === undefined) return image;
+  return {
+    ...image,
+    diskFormat: described.diskFormat ?? image.diskFormat,
+    containerFormat: described.containerFormat ?? image.containerFormat,
+    properties: new Map([...image.properties, ...Object.entries(described.properties)]),
+  };
+}
+
 /** The next store that has no copy yet and has not failed. */
 export function nextStore(job: ImportJob): string | undefined {
   return job.stores.find(

@@ -8,11 +8,20 @@ import { withoutValues } from "../db/errors.ts";
 import { updateTask } from "../db/tasks.ts";
 import { Fault } from "../domain/fault.ts";
 import type { Hashes } from "../domain/image.ts";
+import { assertNameLength } from "../domain/properties.ts";
+import { assertFits, assertStorable } from "../domain/storable.ts";
 import { log } from "../lib/log.ts";
 import { describeRemoteImage, findEndpoint } from "../net/image-api.ts";
 import { rejected, unreachable } from "../net/safe-fetch.ts";
 import { probe, readAll, readRange, type SourceFacts, sourceFault } from "../net/source.ts";
-import { type Base, baseStore, type ImportJob, type Target } from "./import-job.ts";
+import {
+  type Base,
+  baseStore,
+  type Description,
+  type ImportJob,
+  type Target,
+  withDescription,
+} from "./import-job.ts";
 import { type RunMemory, TIME_IS_UP } from "./import-memory.ts";
 import type { Keeper } from "./keeper.ts";
 import { oweUnfinished } from "./removals.ts";
@@ -88,9 +97,26 @@ export class Mover {
     });
     const { size, hash, diskFormat, containerFormat, properties } = remote;
     const described = { diskFormat, containerFormat, properties: Object.fromEntries(properties) };
+    await this.#assertTakeable(described);
     const expected = job.expected ?? hash;
     const headers = { "x-auth-token": token };
     return { url, headers, size, job: { ...job, expected, described } };
+  }
+
+  /** Refuses what the image could not take over from the remote one in the end. */
+  async #assertTakeable(described: Description): Promise<void> {
+    const { diskFormats, containerFormats } = this.keeper.config.limits;
+    const { diskFormat, containerFormat } = described;
+    const isKnown =
+      (diskFormat === null || diskFormats.includes(diskFormat)) &&
+      (containerFormat === null || containerFormats.includes(containerFormat));
+    if (!isKnown) throw rejected("the remote image has a format that is not known here");
+    const image = await this.keeper.present(this.options.job.imageId);
+    if (image === undefined) throw this.#gone();
+    const after = withDescription(image, described);
+    for (const name of after.properties.keys()) assertNameLength(name);
+    assertFits(after);
+    assertStorable(after);
   }
 
   /** The address of a remote image's data, and the token that it takes. */
@@ -115,7 +141,7 @@ export class Mover {
     const { size, partBytes } = target.ranged;
     const { ledger } = this.keeper;
     const uploadId = target.multipartId ?? (await this.#openMultipart(target));
-    const stored = await ledger.parts();
+    const stored = await ledger.parts(target.key);
     const digest =
       this.memory.digestOf(target.key) ??
       (stored.size === 0 ? this.memory.keepDigest(target.key, this.#newDigest()) : undefined);
@@ -130,7 +156,9 @@ export class Mover {
         stored,
         digest,
         onStored: async (receipt) => {
-          await ledger.addPart(receipt);
+          // A job that was ended has left the ledger, and nothing is to follow it there.
+          signal.throwIfAborted();
+          await ledger.addPart(target.key, receipt);
           this.memory.noteProgress();
           done = Math.min(size, done + partBytes);
           await this.#report(target, done, size);
@@ -144,7 +172,7 @@ export class Mover {
       }),
     );
     signal.throwIfAborted();
-    const parts = [...(await ledger.parts()).values()];
+    const parts = [...(await ledger.parts(target.key)).values()];
     await store.completeMultipart(target.key, uploadId, parts);
     const hashes = digest?.position === size ? await digest.finish() : {};
     const content = { size, hashes };
@@ -380,7 +408,7 @@ export class Mover {
         blob === undefined
           ? []
           : [oweUnfinished(job.imageId, blob, Date.now(), config.uploadLeaseMs)];
-      // The parts in the ledger are those of the target that it has.
+      // Those of an earlier target are of no use any more.
       if (job.target?.key !== current.target?.key) await ledger.clearParts();
       await ledger.write({ job, owed: [...owed, ...doomed] });
     });

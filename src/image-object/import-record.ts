@@ -4,7 +4,7 @@ import { Fault } from "../domain/fault.ts";
 import { type Image, type Location, withoutData } from "../domain/image.ts";
 import { importTaskOf, withImportEnded, withStoreDone } from "../domain/import-notes.ts";
 import { assertMove } from "../domain/status.ts";
-import { failedByFailure, type ImportJob, nextStore } from "./import-job.ts";
+import { failedByFailure, type ImportJob, nextStore, withDescription } from "./import-job.ts";
 import type { Keeper } from "./keeper.ts";
 import type { Owed } from "./ledger.ts";
 import { owe, oweUnfinished } from "./removals.ts";
@@ -150,15 +150,12 @@ export class ImportRecord {
     if (base === undefined) throw new Error("an import without bytes has no copies");
     const { hashAlgorithm } = this.keeper.config;
     return {
-      ...image,
+      ...withDescription(image, described),
       status: "active",
       size: base.size,
       checksum: base.hashes.md5 ?? null,
       osHashAlgo: hashAlgorithm,
       osHashValue: base.hashes[hashAlgorithm] ?? null,
-      diskFormat: described?.diskFormat ?? image.diskFormat,
-      containerFormat: described?.containerFormat ?? image.containerFormat,
-      properties: new Map([...image.properties, ...Object.entries(described?.properties ?? {})]),
       locations,
       staged: null,
     };

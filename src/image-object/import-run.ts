@@ -181,7 +181,9 @@ export class ImportRun {
       target === undefined || isKept
         ? []
         : [oweUnfinished(imageId, target, nowMs, config.uploadLeaseMs)];
-    const dueMs = failures === 0 ? nowMs : nowMs + retryPauseMs(failures);
+    // A try behind the deadline would come to nothing.
+    const pauseMs = failures === 0 ? 0 : retryPauseMs(failures);
+    const dueMs = Math.min(nowMs + pauseMs, job.deadlineMs);
     const image = await this.record.held(job);
     const base =
       method.name === "copy-image" && image !== undefined

@@ -88,9 +88,10 @@ export class Imports {
 
   /** Ends the work on an image that is gone. */
   async stop(imageId: string): Promise<void> {
+    // First of all, so that nothing of it is put down any more.
+    this.#run?.stop(new Fault("image_gone", { imageId }));
     await this.keeper.ledger.write({ job: undefined });
     await this.keeper.ledger.clearParts();
-    this.#run?.stop(new Fault("image_gone", { imageId }));
   }
 
   /** The image and what the request comes to with it. */
@@ -129,6 +130,8 @@ export class Imports {
     const nowMs = Date.now();
     const task = this.#taskOf(image, caller, call, plan, nowMs);
     const job = this.#jobOf(image, task.id, call, plan, nowMs);
+    // The worker of a lock that ran out, if it is there yet, has nothing to do here any more.
+    this.#run?.stop(new Fault("image_gone", { imageId: image.id }));
     const { job: old, owed } = await ledger.read();
     const left = old === undefined ? [] : this.#record.owedBy(old, nowMs);
     await ledger.clearParts();

@@ -4,7 +4,7 @@
  *
  *   upload        the one upload that holds the image, with its lease
  *   import        the import under way
- *   part:00001 …  the parts that are stored of what the import is writing
+ *   part:… …      the parts that are stored of what the import is writing
  *   owed          keys whose bytes must go, unless the image's row turns out to refer to them
  */
 
@@ -75,17 +75,18 @@ export class Ledger {
     ]);
   }
 
-  /** The parts stored so far of what the import is writing, by number. */
-  async parts(): Promise<ReadonlyMap<number, PartReceipt>> {
-    const found = await this.storage.list<PartReceipt>({ prefix: PART_PREFIX });
+  /** The parts stored so far of the blob of this key, by number. */
+  async parts(key: string): Promise<ReadonlyMap<number, PartReceipt>> {
+    const found = await this.storage.list<PartReceipt>({ prefix: `${PART_PREFIX}${key}:` });
     return new Map([...found.values()].map((receipt) => [receipt.partNumber, receipt]));
   }
 
-  async addPart(receipt: PartReceipt): Promise<void> {
-    await this.storage.put(PART_PREFIX + String(receipt.partNumber).padStart(5, "0"), receipt);
+  async addPart(key: string, receipt: PartReceipt): Promise<void> {
+    const number = String(receipt.partNumber).padStart(5, "0");
+    await this.storage.put(`${PART_PREFIX}${key}:${number}`, receipt);
   }
 
-  /** Forgets the parts: what they belong to is complete, or given up. */
+  /** Forgets all parts: what they belong to is complete, or given up. */
   async clearParts(): Promise<void> {
     for (;;) {
       const found = await this.storage.list({ prefix: PART_PREFIX, limit: 128 });

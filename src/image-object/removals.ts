@@ -51,7 +51,8 @@ export class Removals {
     const named: Blob[] = image === undefined ? [] : blobsOf(image);
     if (upload !== undefined) named.push(upload);
     if (job?.target !== undefined) named.push(job.target);
-    if (job?.base !== undefined) named.push(job.base);
+    // A base that is the image's own goes when the row no longer names it: the copy is then made of another.
+    if (job?.base?.isOurs) named.push(job.base);
     // A write that was thought lost has been made.
     const spared = due.filter((entry) => named.some((blob) => isSameBlob(entry, blob)));
     if (spared.length > 0) {

@@ -1,8 +1,8 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { developmentClouds } from "../../scripts/clouds.mjs";
 import { Commands } from "./commands.ts";
+import { cellOf, glanceEnvironment, unwrapped } from "./glance.ts";
 import { killServers, makeStateDir, type Server, startServer } from "./server.ts";
 import { makeBytes, sha512OfFile } from "./test-data.ts";
 
@@ -27,34 +27,11 @@ afterAll(async () => {
   await state?.remove();
 });
 
-/** The environment that `glance` signs in with, as the user of that entry in clouds.yaml. */
-function environment(cloudName: string): Record<string, string> {
-  const cloud = developmentClouds.find(({ name }) => name === cloudName);
-  if (cloud === undefined) throw new Error(`There is no cloud ${cloudName}.`);
-  return {
-    HOME: state.path,
-    OS_AUTH_URL: `${server.url}/identity/v3`,
-    OS_USERNAME: cloud.username,
-    OS_PASSWORD: cloud.password,
-    OS_PROJECT_NAME: cloud.project,
-    OS_USER_DOMAIN_NAME: "Default",
-    OS_PROJECT_DOMAIN_NAME: "Default",
-    OS_IMAGE_API_VERSION: "2",
-  };
-}
-
 const glance = (cloud: string, ...args: string[]) =>
-  commands.succeed(["glance", ...args], { env: environment(cloud) });
+  commands.succeed(["glance", ...args], { env: glanceEnvironment(server, cloud) });
 
 const refused = (cloud: string, ...args: string[]) =>
-  commands.fail(["glance", ...args], { env: environment(cloud) });
-
-/** One value of the table that `glance` prints. */
-function cellOf(table: string, key: string): string {
-  const row = table.split("\n").find((line) => line.split("|")[1]?.trim() === key);
-  if (row === undefined) throw new Error(`No ${key} in:\n${table}`);
-  return row.split("|")[2]?.trim() ?? "";
-}
+  commands.fail(["glance", ...args], { env: glanceEnvironment(server, cloud) });
 
 async function create(...args: string[]): Promise<string> {
   const formats = ["--disk-format", "raw", "--container-format", "bare"];
@@ -161,10 +138,14 @@ describe("glance", () => {
     await glance("glimpse", ...download);
   });
 
-  it("explains the schemas and tells that there is no import method yet", async () => {
+  it("IMP-16, 10 §15: explains the schemas and tells the import methods that are on", async () => {
     expect(await glance("glimpse", "explain", "image")).toContain("os_hash_value");
     expect(await glance("glimpse", "explain", "member")).toContain("member_id");
-    expect(await glance("glimpse", "import-info")).toContain("import-methods");
+    const info = unwrapped(await glance("glimpse", "import-info"));
+    for (const method of ["glance-direct", "web-download", "copy-image"]) {
+      expect(info).toContain(method);
+    }
+    expect(info).not.toContain("glance-download");
   });
 
   it("deletes, and the image is gone", async () => {

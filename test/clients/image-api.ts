@@ -4,6 +4,7 @@ import { type ClientRequest, type IncomingMessage, request } from "node:http";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { developmentClouds } from "../../scripts/clouds.mjs";
+import { poll } from "./poll.ts";
 
 /** The parts of an image record that these tests look at. */
 export interface ImageRecord {
@@ -11,9 +12,25 @@ export interface ImageRecord {
   readonly status: string;
   readonly size: number | null;
   readonly os_hash_value: string | null;
+  readonly stores?: string;
+  readonly os_glance_import_task?: string;
+  readonly os_glance_importing_to_stores?: string;
+  readonly os_glance_failed_import?: string;
 }
 
-/** Bare HTTP, for what no stock client does: breaking off, streaming gigabytes, two uploads at once. */
+/** The parts of an image's task that these tests look at. */
+export interface ImageTask {
+  readonly id: string;
+  readonly status: string;
+  readonly message: string;
+  readonly created_at: string;
+  readonly updated_at: string;
+}
+
+/**
+ * Bare HTTP, for what no stock client does: breaking off, streaming gigabytes, two uploads at once, or showing all
+ * that the service says of a task.
+ */
 export class ImageApi {
   readonly #url: string;
   readonly #token: string;
@@ -46,16 +63,51 @@ export class ImageApi {
 
   async create(name: string): Promise<ImageRecord> {
     const body = JSON.stringify({ name, disk_format: "raw", container_format: "bare" });
-    return this.#json("POST", "/v2/images", body);
+    return this.#json<ImageRecord>("POST", "/v2/images", body);
   }
 
   show(id: string): Promise<ImageRecord> {
-    return this.#json("GET", `/v2/images/${id}`);
+    return this.#json<ImageRecord>("GET", `/v2/images/${id}`);
+  }
+
+  /** Begins an import. */
+  async import(id: string, request: Readonly<Record<string, unknown>>): Promise<void> {
+    const body = JSON.stringify(request);
+    const response = await this.#fetch("POST", `/v2/images/${id}/import`, body);
+    if (response.status === 202) return;
+    throw new Error(`POST import: ${response.status} ${await response.text()}`);
+  }
+
+  /** The tasks of an image, as its page of them shows them. */
+  async tasks(id: string): Promise<readonly ImageTask[]> {
+    const { tasks } = await this.#json<{ tasks: readonly ImageTask[] }>(
+      "GET",
+      `/v2/images/${id}/tasks`,
+    );
+    return tasks;
+  }
+
+  /** Waits until no task of an image is under way, and gives the last one made. */
+  async endOfImport(id: string, deadlineSeconds: number): Promise<ImageTask> {
+    const tasks = await poll(
+      () => this.tasks(id),
+      (all) => all.every(({ status }) => ["success", "failure"].includes(status)),
+      deadlineSeconds,
+    );
+    const [last] = tasks.toSorted((a, b) => b.created_at.localeCompare(a.created_at));
+    if (last === undefined) throw new Error(`The image ${id} has no task.`);
+    return last;
   }
 
   async delete(id: string): Promise<void> {
     const response = await this.#fetch("DELETE", `/v2/images/${id}`);
     if (response.status !== 204) throw new Error(`DELETE: ${response.status}`);
+  }
+
+  /** Takes one of an image's copies away. */
+  async deleteFromStore(id: string, storeId: string): Promise<void> {
+    const response = await this.#fetch("DELETE", `/v2/stores/${storeId}/${id}`);
+    if (response.status !== 204) throw new Error(`DELETE of a copy: ${response.status}`);
   }
 
   /** An upload whose body the caller writes. Without a length it goes out in chunks. */
@@ -92,11 +144,11 @@ export class ImageApi {
     return { sizeBytes, sha512: hash.digest("hex") };
   }
 
-  async #json(method: string, path: string, body?: string): Promise<ImageRecord> {
+  async #json<T>(method: string, path: string, body?: string): Promise<T> {
     const response = await this.#fetch(method, path, body);
     const text = await response.text();
     if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
-    return JSON.parse(text) as ImageRecord;
+    return JSON.parse(text) as T;
   }
 
   #fetch(method: string, path: string, body?: string): Promise<Response> {

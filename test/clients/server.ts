@@ -36,13 +36,17 @@ export async function killServers(): Promise<void> {
   started.clear();
 }
 
-/** Starts a server and waits until it answers. `vars` override settings; `options` are more of `npm start`. */
+/**
+ * Starts a server and waits until it answers. `vars` override settings; `options` are more of `npm start`; a port
+ * is given by who has to know it before.
+ */
 export async function startServer(
   stateDir: string,
   vars: Readonly<Record<string, string>> = {},
   options: readonly string[] = [],
+  givenPort?: number,
 ): Promise<Server> {
-  const port = await findFreePort();
+  const port = givenPort ?? (await findFreePort());
   const overrides = Object.entries(vars).flatMap(([name, value]) => ["--var", `${name}=${value}`]);
   const child = spawn(
     process.execPath,

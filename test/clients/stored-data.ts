@@ -9,13 +9,17 @@ const countRows = `SELECT
   (SELECT count(*) FROM _mf_multipart_parts) +
   (SELECT count(*) FROM _mf_multipart_uploads WHERE state = 0) AS n`;
 
+// A bucket's file is there a moment before its tables are.
+const findTables = "SELECT count(*) AS n FROM sqlite_master WHERE name = '_mf_multipart_parts'";
+
 /** How many objects, parts and unfinished uploads the server's R2 bucket holds. It may be running. */
 export async function countStoredPieces(stateDir: string): Promise<number> {
   const dir = join(stateDir, "v3/r2/miniflare-R2BucketObject");
   const names = (await readdir(dir)).filter((name) => /^[0-9a-f]{64}\.sqlite$/.test(name));
   return names.reduce((sum, name) => {
     const database = new DatabaseSync(join(dir, name), { readOnly: true });
-    const row = database.prepare(countRows).get();
+    const isReady = Number(database.prepare(findTables).get()?.n) > 0;
+    const row = isReady ? database.prepare(countRows).get() : { n: 0 };
     database.close();
     return sum + Number(row?.n);
   }, 0);

@@ -217,6 +217,34 @@ describe("a store that fails", () => {
   });
 });
 
+describe("a copy whose source is taken away", () => {
+  it("11 §4 Import lock: is made of another, and the bytes taken away are gone", async () => {
+    const { id } = await service.createActive(owner, "bytes");
+    await outcomeOf(service, { method: { name: "copy-image" }, stores: ["archive"] }, id);
+    const [doomed] = await storedKeys(id);
+    const third = [...TWO_BUCKETS, { id: "third", type: "r2", binding: "BLOBS" }];
+    const settings = { STORES: JSON.stringify(third) };
+    const plain = new Service({ settings });
+    let isDeleted = false;
+    const BLOBS = interceptR2(env.BLOBS, async (call, proceed) => {
+      if (call.operation === "get" && !isDeleted) {
+        isDeleted = true;
+        const path = `/v2/stores/fast/${id}`;
+        expect((await plain.call(admin, "DELETE", path)).status).toBe(204);
+        await env.BLOBS.delete(doomed ?? "");
+      }
+      return proceed();
+    });
+    const watched = new Service({ settings, bindings: { BLOBS } });
+    const request = { method: { name: "copy-image" }, stores: ["third"] };
+    const { image, task } = await outcomeOf(watched, request, id);
+    expect(task).toMatchObject({ status: "success" });
+    expect(image.stores).toBe("archive,third");
+    expect(await storedKeys(id)).toHaveLength(1);
+    expect(await storedKeys(id)).not.toContain(doomed);
+  });
+});
+
 describe("compressed data", () => {
   const unpacking = new Service({
     settings: { STORES, IMAGE_IMPORT_PLUGINS: "image_decompression" },

@@ -303,6 +303,9 @@ describe("glance-download", () => {
     for (const record of [
       { status: "queued", size: 1000 },
       { status: "active", size: 999 },
+      { status: "active", size: 1000, disk_format: "floppy" },
+      { status: "active", size: 1000, hw_note: "\u{1f600}" },
+      { status: "active", size: 1000, hw_note: "x".repeat(200_000) },
       { status: "active", size: 1000, os_hash_algo: "sha512", os_hash_value: "0".repeat(128) },
     ]) {
       const full = { disk_format: "qcow2", hw_disk_bus: "scsi", ...record };
