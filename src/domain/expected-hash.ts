@@ -19,12 +19,17 @@ export interface ExpectedHash {
 export function parseExpectedHash(name: string, given: unknown): ExpectedHash {
   const [, algorithm = "", value = ""] =
     (typeof given === "string" && /^([a-z0-9]+):([0-9a-fA-F]+)$/.exec(given)) || [];
-  if (isAlgorithm(algorithm) && value.length === HEX_DIGITS[algorithm]) {
-    return { algorithm, value: value.toLowerCase() };
-  }
+  const expected = readHash(algorithm, value);
+  if (expected !== undefined) return expected;
   const known = Object.entries(HEX_DIGITS).map(([algo, digits]) => `${algo} (${digits} digits)`);
   const reason = `it must be <algorithm>:<hex>, where the algorithm is one of ${known.join(", ")}`;
   throw new Fault("invalid_value", { name, reason });
+}
+
+/** A hash of an algorithm that is known and in hex digits as many as that has; undefined for anything else. */
+export function readHash(algorithm: string, value: string): ExpectedHash | undefined {
+  if (!isAlgorithm(algorithm) || value.length !== HEX_DIGITS[algorithm]) return undefined;
+  return /^[0-9a-f]+$/i.test(value) ? { algorithm, value: value.toLowerCase() } : undefined;
 }
 
 function isAlgorithm(name: string): name is Algorithm {

@@ -28,6 +28,13 @@ export interface S3Definition {
   readonly credentials: string;
 }
 
+/** How bytes go to an S3 service: MiB from which on in parts, MiB a part, parts at once (blob/part-size.ts). */
+const S3_PROPERTIES = {
+  s3_store_large_object_size: 8,
+  s3_store_large_object_chunk_size: 8,
+  s3_store_thread_pools: 4,
+};
+
 /** The ids that the reference keeps for itself. */
 const RESERVED = /^os_glance_/;
 
@@ -99,7 +106,7 @@ export function parseStores(json: string): readonly StoreDefinition[] {
     description: entry.description,
     weight: entry.weight,
     isDefault: entry === chosen[0],
-    properties: {},
+    properties: entry.type === "s3" ? S3_PROPERTIES : {},
     binding: entry.type === "r2" ? entry.binding : undefined,
     s3: entry.type === "s3" ? entry : undefined,
   }));

@@ -30,7 +30,7 @@ export class ImportRecord {
       target: undefined,
       failures: 0,
     };
-    if (nextStore(job) === undefined) return this.succeed(job);
+    if (nextStore(job) === undefined) return this.succeed(job, location);
     const image = await this.#heldOrGone(job);
     const added = job.mustSucceed ? [] : [location];
     const properties = withStoreDone(image.properties, location.store);
@@ -42,10 +42,14 @@ export class ImportRecord {
     await this.keeper.ledger.clearParts();
   }
 
-  /** Every store has its copy, or has failed where it may (contract 10 §8 steps 7 to 10). */
-  async succeed(job: ImportJob): Promise<void> {
+  /**
+   * Every store has its copy, or has failed where it may (contract 10 §8 steps 7 to 10). `last` is the copy that was
+   * made just now: those before it may have been named by the row already, and taken away since.
+   */
+  async succeed(job: ImportJob, last?: Location): Promise<void> {
     const image = await this.#heldOrGone(job);
-    const added = job.mustSucceed ? job.copies : job.copies.slice(-1);
+    const latest = last === undefined ? [] : [last];
+    const added = job.mustSucceed ? job.copies : latest;
     const failed = this.keeper.config.stores.shownIds(job.failedStores);
     const imported = this.#withCopies(image, job, added);
     const after = { ...imported, properties: withImportEnded(imported.properties, { failed }) };

@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { type ExpectedHash, readHash } from "../domain/expected-hash.ts";
 import { Fault } from "../domain/fault.ts";
 import { isReadOnly, isReserved } from "../domain/properties.ts";
 import { setterOf } from "../domain/settable.ts";
@@ -115,15 +116,10 @@ export interface RemoteImage {
   readonly containerFormat: string | null;
   /** Those to copy. */
   readonly properties: ReadonlyMap<string, string>;
-  readonly hash: RemoteHash | undefined;
+  /** What the bytes must hash to. */
+  readonly hash: ExpectedHash | undefined;
   /** Takes the same token as the record. */
   readonly dataUrl: string;
-}
-
-/** What the bytes must hash to, in lower-case hexadecimal digits. */
-export interface RemoteHash {
-  readonly algorithm: "sha512" | "sha384" | "sha256" | "sha1" | "md5";
-  readonly value: string;
 }
 
 /** How to ask another Image API, and what to take over. */
@@ -280,29 +276,12 @@ function isCustom(name: string): boolean {
   return !isReserved(name) && !isReadOnly(name) && setterOf(name) === undefined;
 }
 
-const HEX_DIGITS: Readonly<Record<RemoteHash["algorithm"], number>> = {
-  sha512: 128,
-  sha384: 96,
-  sha256: 64,
-  sha1: 40,
-  md5: 32,
-};
-
 interface HashTexts {
   readonly os_hash_algo: string;
   readonly os_hash_value: string;
   readonly checksum: string;
 }
 
-function pickHash({ os_hash_algo, os_hash_value, checksum }: HashTexts): RemoteHash | undefined {
+function pickHash({ os_hash_algo, os_hash_value, checksum }: HashTexts): ExpectedHash | undefined {
   return readHash(os_hash_algo, os_hash_value) ?? readHash("md5", checksum);
-}
-
-function readHash(algorithm: string, value: string): RemoteHash | undefined {
-  if (!isAlgorithm(algorithm) || value.length !== HEX_DIGITS[algorithm]) return undefined;
-  return /^[0-9a-f]+$/i.test(value) ? { algorithm, value: value.toLowerCase() } : undefined;
-}
-
-function isAlgorithm(text: string): text is RemoteHash["algorithm"] {
-  return Object.hasOwn(HEX_DIGITS, text);
 }

@@ -385,6 +385,19 @@ describe("plugins", () => {
   });
 });
 
+describe("plugins that do nothing here", () => {
+  it("10 §14 no_op, image_conversion: one changes nothing, the other is refused at start", async () => {
+    const idle = new Service({ settings: { STORES, IMAGE_IMPORT_PLUGINS: "no_op" } });
+    const { id } = await createStaged(idle, bytes);
+    await beginImport(idle, owner, id, "glance-direct");
+    await expectImported(idle, id, bytes, "fast");
+    const converting = new Service({ settings: { IMAGE_IMPORT_PLUGINS: "image_conversion" } });
+    const response = await converting.call(owner, "GET", "/v2/images");
+    expect(response.status).toBe(503);
+    expect(await response.text()).toContain("IMAGE_IMPORT_PLUGINS");
+  });
+});
+
 describe("an import under way", () => {
   it("10 §7 Not guarded, MX-1: lets the image be patched and tagged, and keeps the lock", async () => {
     const { id } = await createStaged(service, bytes);
