@@ -57,6 +57,8 @@ const triggers = [
   "images_tagged",
 ];
 
+const applied = "Applied 0001_images.sql.\nApplied 0002_imports.sql.\n";
+
 /** The names of a database's tables or triggers, in order. */
 const namesIn = (database: DatabaseSync, type: string) =>
   database
@@ -76,12 +78,12 @@ async function namesOf(type: string): Promise<unknown[]> {
 
 describe("scripts/migrate.mjs", () => {
   it("makes the tables and triggers once, and a server finds nothing left to do", async () => {
-    expect(await migrateState()).toEqual({ code: 0, output: "Applied 0001_images.sql.\n" });
+    expect(await migrateState()).toEqual({ code: 0, output: applied });
     const again = { code: 0, output: "The database has every migration.\n" };
     expect(await migrateState()).toEqual(again);
     expect(await namesOf("table")).toEqual(
       expect.arrayContaining([
-        ...["images", "image_tags", "image_properties", "image_members", "d1_migrations"],
+        ...["images", "image_tags", "image_properties", "image_members", "tasks", "d1_migrations"],
       ]),
     );
     expect(await namesOf("trigger")).toEqual(triggers);
@@ -112,7 +114,7 @@ describe("scripts/migrate.mjs", () => {
     const second = await deploy();
     const made = namesIn(api.database, "trigger");
     api.close();
-    expect(first).toEqual({ code: 0, output: "Applied 0001_images.sql.\n" });
+    expect(first).toEqual({ code: 0, output: applied });
     expect(second).toEqual({ code: 0, output: "The database has every migration.\n" });
     expect(made).toEqual(triggers);
   });

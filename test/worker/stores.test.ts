@@ -2,14 +2,11 @@ import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { describe, expect, inject, it } from "vitest";
 import { ImageObject } from "../../src/image-object/image-object.ts";
-import { toHex } from "../../src/lib/hex.ts";
 import { admin, owner, ownersReader, serviceUser, stranger } from "../support/callers.ts";
 import { passTime, resumeTime, stopTime } from "../support/clock.ts";
-import { beginImport, finishImport, sources } from "../support/imports.ts";
 import { interceptD1, interceptR2 } from "../support/intercept.ts";
 import { copyTo } from "../support/second-copy.ts";
 import { Service } from "../support/service.ts";
-import { dataOf } from "../support/source-data.ts";
 import { TWO_BUCKETS } from "../support/stores.ts";
 
 const settings = { STORES: JSON.stringify(TWO_BUCKETS) };
@@ -291,27 +288,6 @@ describe("a store in an S3 service", () => {
     });
     expect([part.status, await part.text()]).toEqual([206, "ell"]);
     expect((await env.BLOBS.list({ prefix: `blobs/${id}/` })).objects).toHaveLength(0);
-  });
-
-  it("10 §6: is filled by an import, in parts, from the source and from another store", async () => {
-    stopTime();
-    try {
-      const spec = { size: 20 * 1024 ** 2, seed: 11 };
-      const { id } = await withS3.createEmpty(owner);
-      await beginImport(withS3, owner, id, {
-        method: { name: "web-download", uri: sources().fileUrl(spec) },
-        stores: ["fast", "elsewhere"],
-      });
-      const { image } = await finishImport(withS3, id);
-      expect(image).toMatchObject({ status: "active", stores: "fast,elsewhere" });
-      const path = `/v2/images/${id}/file?prefer=elsewhere`;
-      const response = await withS3.call(owner, "GET", path);
-      const sha512 = toHex(await crypto.subtle.digest("SHA-512", await response.bytes()));
-      expect(sha512).toBe(image.os_hash_value);
-      expect(sha512).toBe(toHex(await crypto.subtle.digest("SHA-512", dataOf(spec))));
-    } finally {
-      resumeTime();
-    }
   });
 
   it("11 §2 s3: tells in its details how bytes go there", async () => {

@@ -1,10 +1,11 @@
 import { env } from "cloudflare:workers";
 import fc from "fast-check";
-import { beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, inject, it } from "vitest";
 import { BufferBudget } from "../../../src/blob/buffer-budget.ts";
 import { RunningDigest } from "../../../src/blob/digest.ts";
 import { MemoryBlobStore } from "../../../src/blob/memory.ts";
 import { R2BlobStore } from "../../../src/blob/r2.ts";
+import { S3BlobStore } from "../../../src/blob/s3.ts";
 import type { BlobStore, ByteRange, PartReceipt, PartStream } from "../../../src/blob/store.ts";
 import {
   blobSource,
@@ -888,5 +889,21 @@ describe("on R2", () => {
     await own.run(blobSource(r2, "blobs/from", bytes.length));
     expect(own.reported).toEqual([1, 2]);
     await own.expectWhole(bytes);
+  });
+});
+
+describe("a transfer between R2 and an S3 service", () => {
+  it("10 §13, 11 §1 s3: goes either way, in parts", async () => {
+    const r2 = new R2BlobStore(env.BLOBS);
+    const s3 = new S3BlobStore(inject("s3"));
+    const bytes = patterned(11 * MiB);
+    const key = `blobs/${crypto.randomUUID()}`;
+    await r2.put(key, bytes);
+    const there = new Work(s3, { partBytes: 5 * MiB, budget: new BufferBudget(64 * MiB) });
+    await there.run(blobSource(r2, key, bytes.length));
+    await there.expectWhole(bytes);
+    const back = new Work(r2, { partBytes: 5 * MiB, budget: new BufferBudget(64 * MiB) });
+    await back.run(blobSource(s3, KEY, bytes.length));
+    await back.expectWhole(bytes);
   });
 });
