@@ -2,13 +2,19 @@ import type { Image, Member } from "../domain/image.ts";
 import type { Stores } from "../domain/stores.ts";
 import { formatTime } from "../lib/time.ts";
 
+/** Notes of the reference on its own hosts, which a record that came from one may have (contract REP-21). */
+const NEVER_SHOWN: ReadonlySet<string> = new Set([
+  "os_glance_stage_host",
+  "os_glance_hash_op_host",
+]);
+
 /** An image as clients read it (contract 02 §2.1): base keys, and the custom properties beside them. */
 export function imageView(image: Image, stores: Stores): Record<string, unknown> {
   const self = `/v2/images/${image.id}`;
   const copies = stores.isMulti ? stores.byWeight(image.locations) : [];
   return Object.fromEntries<unknown>([
     // Custom names never collide with base ones: both parsers of bodies refuse those.
-    ...image.properties,
+    ...[...image.properties].filter(([name]) => !NEVER_SHOWN.has(name)),
     ["id", image.id],
     ["name", image.name],
     ["status", image.status],
