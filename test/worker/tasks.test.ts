@@ -157,7 +157,7 @@ describe("one task", () => {
 });
 
 describe("the list of tasks", () => {
-  it("12 §1 List view: leaves out input, result, message, image_id, request_id and user_id", async () => {
+  it("12 §1 List view, 12 §2 GET /v2/tasks: leaves out input, result, message, image_id, request_id and user_id", async () => {
     const task = await plantEnded();
     const other = await plantTask({ createdAtMs: CREATED_MS - 1, updatedAtMs: CREATED_MS });
     const summary = {
@@ -296,6 +296,7 @@ describe("the API of tasks", () => {
       expect(await statusOf("/v2/tasks?limit=x", by)).toBe(403);
       for (const one of [id, MISSING, "x"])
         expect(await statusOf(`/v2/tasks/${one}`, by)).toBe(403);
+      expect((await service.call(by, "POST", "/v2/tasks", { json: {} })).status).toBe(403);
     }
   });
 
@@ -309,11 +310,14 @@ describe("the API of tasks", () => {
     expect(await listed("")).toEqual([task.id]);
   });
 
-  it("12 §2 other methods: are 405", async () => {
-    for (const path of ["/v2/tasks", `/v2/tasks/${MISSING}`]) {
-      for (const method of ["PUT", "PATCH", "HEAD"]) {
-        expect((await service.call(admin, method, path)).status).toBe(405);
-      }
+  it.each([
+    ["/v2/tasks", "GET, POST"],
+    [`/v2/tasks/${MISSING}`, "GET"],
+  ])("12 §2 other methods: are 405 on %s, which allows %s", async (path, allowed) => {
+    for (const method of ["PUT", "PATCH", "HEAD"]) {
+      const response = await service.call(admin, method, path);
+      expect(response.status).toBe(405);
+      expect(response.headers.get("allow")).toBe(allowed);
     }
   });
 
@@ -331,12 +335,28 @@ describe("the API of tasks", () => {
     },
   );
 
-  it("12 §2 Schemas, GET /v2/schemas/task: knows every field that a task shows", async () => {
+  it("12 §2 Schemas, GET /v2/schemas/task: has a name and every field that a task shows, and no more", async () => {
     const response = await service.call(admin, "GET", "/v2/schemas/task");
-    const { properties } = await response.json<{ properties: object }>();
-    expect(Object.keys(properties).sort()).toEqual(
+    const document = await response.json<{ properties: object }>();
+    expect(Object.keys(document).sort()).toEqual(["name", "properties"]);
+    expect(Object.keys(document.properties).sort()).toEqual(
       Object.keys(await shown(await plantEnded())).sort(),
     );
+  });
+
+  it("12 §2 Schemas, GET /v2/schemas/tasks: is of tasks without input, result and message", async () => {
+    const task = await service.call(admin, "GET", "/v2/schemas/task");
+    const { properties } = await task.json<{ properties: Record<string, unknown> }>();
+    const { input: _, result: __, message: ___, ...summary } = properties;
+    const response = await service.call(admin, "GET", "/v2/schemas/tasks");
+    expect(await response.json()).toEqual({
+      name: "tasks",
+      properties: {
+        tasks: { type: "array", items: { name: "task", properties: summary } },
+        schema: { type: "string" },
+      },
+      links: [{ rel: "describedby", href: "{schema}" }],
+    });
   });
 });
 

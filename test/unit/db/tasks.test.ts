@@ -220,8 +220,9 @@ describe("ending the tasks of an image", () => {
     for (const task of rest) expect(await read(task)).toEqual(task);
   });
 
-  it("leaves those of an image that was not deleted after all", async () => {
-    await store([{ id: IMAGE }]);
+  it("leaves those of an image that was not deleted after all, though another was", async () => {
+    await store([{ id: IMAGE }, { id: OTHER }]);
+    await bury(OTHER);
     const task = await plantTask({ imageId: IMAGE });
     expect(await endTasksOf(db, IMAGE, end)).toEqual([]);
     expect(await read(task)).toEqual(task);

@@ -133,7 +133,7 @@ const values = fc.oneof(
 );
 
 describe("any query string", () => {
-  it("is parsed or refused with a Fault of status 400", () => {
+  it("12 §2 List parameters: is parsed or refused with a Fault of status 400", () => {
     const pairs = fc.array(fc.tuple(fc.oneof(names, fc.string()), values), { maxLength: 6 });
     const searches = fc.oneof(
       pairs.map((parameters) => new URLSearchParams(parameters).toString()),
