@@ -224,7 +224,10 @@ class PartMover {
       this.stop.signal.throwIfAborted();
       const buffer = ask();
       if (buffer !== undefined) return buffer;
-      await (this.inFlight.size > 0 ? Promise.race(this.inFlight) : wait(MEMORY_POLL_MS));
+      // Who stands in the budget's queue holds up those behind, and so must not wait for a checkpoint that takes long.
+      const isQueued = this.pool.heldBytes < this.pool.bufferBytes;
+      const mayRace = this.inFlight.size > 0 && !isQueued;
+      await (mayRace ? Promise.race(this.inFlight) : wait(MEMORY_POLL_MS));
     }
   }
 }
@@ -245,7 +248,9 @@ export async function hashSource(
   try {
     signal.throwIfAborted();
     while (digest.position < source.size) {
-      const chunk: Uint8Array = await reading(reader.read(new Uint8Array(buffer)), signal);
+      const most = Math.min(buffer.byteLength, source.size - digest.position);
+      const view = new Uint8Array(buffer, 0, most);
+      const chunk: Uint8Array = await reading(reader.read(view), signal);
       signal.throwIfAborted();
       if (chunk.length === 0) throw brokenOff();
       await digest.take(digest.position, chunk);

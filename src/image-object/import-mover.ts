@@ -12,6 +12,7 @@ import { assertNameLength } from "../domain/properties.ts";
 import { assertFits, assertStorable } from "../domain/storable.ts";
 import { log } from "../lib/log.ts";
 import { describeRemoteImage, findEndpoint } from "../net/image-api.ts";
+import { type Door, remembering } from "../net/resolve.ts";
 import { rejected, unreachable } from "../net/safe-fetch.ts";
 import { probe, readAll, readRange, type SourceFacts, sourceFault } from "../net/source.ts";
 import {
@@ -32,6 +33,9 @@ const FRESH_MS = 60_000;
 /** How often the task tells how far the work is; also what keeps its lock alive (contract 10 §7). */
 const REPORT_MS = 10_000;
 
+/** How long the addresses of a source's names hold. */
+const NAMES_MS = 10_000;
+
 const MiB = 1024 ** 2;
 
 /** Bytes on their way in, readable once. */
@@ -44,6 +48,7 @@ interface Pour {
 /** One step of an import that moves bytes: between stores, into one, or through a hash. It ends with a checkpoint. */
 export class Mover {
   #reportedAtMs = 0;
+  readonly #door: Door;
 
   constructor(
     private readonly keeper: Keeper,
@@ -54,20 +59,24 @@ export class Mover {
       /** When this alarm's time began. */
       readonly startedAtMs: number;
     },
-  ) {}
+  ) {
+    const { door } = keeper.config;
+    const resolve = door.resolve && remembering(door.resolve, NAMES_MS);
+    this.#door = { ...door, resolve };
+  }
 
   // --- Fetching -----------------------------------------------------------------------------------------
 
   /** Finds out what the source has, and begins to bring it to the first store. */
   async fetch(): Promise<void> {
     const { url, headers, size, job } = await this.#reach();
-    const options = { ...this.keeper.config.door, headers, signal: this.options.signal };
+    const options = { ...this.#door, headers, signal: this.options.signal };
     const facts = await probe(url, options);
     if (size !== undefined && facts.size !== undefined && facts.size !== size) {
       throw rejected(`its data has ${facts.size} bytes, not the ${size} of its record`);
     }
     this.#assertFits(facts.size);
-    const ranged = rangedBy(facts);
+    const ranged = rangedBy(facts, job.expected !== undefined);
     if (ranged !== undefined) {
       return this.#checkpoint({ ...job, target: this.#newTarget("fetch", baseStore(job), ranged) });
     }
@@ -87,10 +96,10 @@ export class Mover {
     const { url, token } = this.#remoteData();
     if (method.name !== "glance-download" || url === undefined)
       throw new Error("no source to fetch");
-    const { door, remoteProperties: prefixes, regions } = this.keeper.config;
+    const { remoteProperties: prefixes, regions } = this.keeper.config;
     const endpoint = findEndpoint(regions, method.region, method.serviceInterface) ?? "";
     const remote = await describeRemoteImage(endpoint, method.imageId, {
-      ...door,
+      ...this.#door,
       token,
       prefixes,
       signal,
@@ -133,11 +142,12 @@ export class Mover {
 
   // --- Writing ------------------------------------------------------------------------------------------
 
-  /** Goes on with a target in parts; one that was to be written in one pass is given up. */
+  /** Goes on with a target in parts. Throws for one that was to be written in one pass, which is then given up. */
   async fill(): Promise<void> {
     const { job, signal } = this.options;
     const { target } = job;
-    if (target?.ranged === undefined) return this.#giveUpTarget();
+    // Its process died, which counts as a try: what kills one may kill the next.
+    if (target?.ranged === undefined) throw unreachable("its data was broken off half-way");
     const { size, partBytes } = target.ranged;
     const { ledger } = this.keeper;
     const uploadId = target.multipartId ?? (await this.#openMultipart(target));
@@ -201,7 +211,8 @@ export class Mover {
     if (packing === undefined) {
       return this.#checkpoint({ ...job, base: { ...base, isPlain: true } });
     }
-    await this.#pour("unpack", base.storeId, job, async () => ({
+    // Staged bytes need not lie in a store that is to have a copy.
+    await this.#pour("unpack", baseStore(job), job, async () => ({
       stream: await openUnpacked(packing, (range) => this.#openBlob(base, range), base.size),
       size: undefined,
     }));
@@ -294,12 +305,11 @@ export class Mover {
     if (url === undefined) throw new Error("no source to fetch");
     const headers: Record<string, string> =
       remote.url === undefined ? {} : { "x-auth-token": remote.token };
-    const { door } = this.keeper.config;
     return {
       size,
       read: async (range, signal) => {
         const wanted = { ...range, size, validator };
-        const read = await readRange(url, wanted, { ...door, headers, signal });
+        const read = await readRange(url, wanted, { ...this.#door, headers, signal });
         if (read.outcome === "changed") throw new Fault("source_changed");
         return read.stream;
       },
@@ -391,11 +401,6 @@ export class Mover {
     });
   }
 
-  #giveUpTarget(): Promise<void> {
-    const { job } = this.options;
-    return this.#checkpoint({ ...job, target: undefined }, job.target);
-  }
-
   /** Puts down how far the job is, unless it was ended meanwhile; `replaced` is to go, if it is the import's own. */
   #checkpoint(job: ImportJob, replaced?: Target | Base): Promise<void> {
     return this.keeper.alone(async () => {
@@ -467,9 +472,15 @@ export class Mover {
   }
 }
 
-/** How data is fetched in parts: where ranges are served, and there is more than one part of it. */
-function rangedBy({ acceptsRanges, size, validator }: SourceFacts): Target["ranged"] {
+/**
+ * How data is fetched in parts: where ranges are served, and there is more than one part of it. Parts of two versions
+ * must not be joined: something has to tell them apart, a validator or the hash that is expected in the end.
+ */
+function rangedBy(facts: SourceFacts, isHashKnown: boolean): Target["ranged"] {
+  const { acceptsRanges, size, validator } = facts;
   if (!acceptsRanges || size === undefined) return undefined;
+  const isTold = validator.etag !== undefined || validator.lastModified !== undefined;
+  if (!isTold && !isHashKnown) return undefined;
   const { partBytes } = planParts(size);
   return size > partBytes ? { size, partBytes, validator } : undefined;
 }

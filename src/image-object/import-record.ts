@@ -34,10 +34,9 @@ export class ImportRecord {
     const image = await this.#heldOrGone(job);
     const added = job.mustSucceed ? [] : [location];
     const properties = withStoreDone(image.properties, location.store);
-    await this.keeper.write(
-      image,
-      this.#next({ ...this.#withCopies(image, job, added), properties }),
-    );
+    const after = this.#next({ ...this.#withCopies(image, job, added), properties });
+    await this.#oweStaged(image, after);
+    await this.keeper.write(image, after);
     await this.keeper.ledger.write({ job });
     await this.keeper.ledger.clearParts();
   }
@@ -55,7 +54,7 @@ export class ImportRecord {
     const after = { ...imported, properties: withImportEnded(imported.properties, { failed }) };
     const result = { image_id: job.imageId, bytes: job.base?.size ?? 0, stores: storesOf(job) };
     const end = { status: "success", message: endMessage(job), result } as const;
-    await this.#end(job, image, after, end, job.copies);
+    await this.#end(job, image, after, end);
   }
 
   /** The import fails, by a store's fault if one is named (contract 10 §9). */
@@ -72,7 +71,7 @@ export class ImportRecord {
       image.status === "importing" ? withoutData(image, "queued", Date.now()) : image;
     const failed = this.keeper.config.stores.shownIds(failedByFailure(job, failedStore));
     const after = { ...reverted, properties: withImportEnded(reverted.properties, { failed }) };
-    await this.#end(job, image, after, { status: "failure", message }, []);
+    await this.#end(job, image, after, { status: "failure", message });
   }
 
   /** The image is no longer this import's: whatever it wrote goes, unless the row names it after all. */
@@ -110,35 +109,40 @@ export class ImportRecord {
     before: Image,
     after: Image,
     end: Pick<TaskChange, "status" | "message" | "result">,
-    kept: readonly Location[],
   ): Promise<void> {
     const { db } = this.keeper;
     const next = after.revision === before.revision ? this.#next(after) : after;
     assertMove(before.status, next.status);
     const { id: imageId, revision } = next;
+    await this.#oweStaged(before, next);
     const [written] = await db.batch([
       imageUpdate(db, before, next),
       updateTask(db, job.taskId, { ...end, ...this.endTimes() }, { imageId, revision }),
     ]);
     assertWritten(written, before);
-    await this.#clear(job, kept, before.staged);
+    await this.#clear(job, next.locations);
   }
 
   /** Takes the import off the ledger, which then owes what it wrote, but for what the row has come to name. */
-  async #clear(
-    job: ImportJob,
-    kept: readonly Location[],
-    staged: Location | null = null,
-  ): Promise<void> {
+  async #clear(job: ImportJob, named: readonly Location[]): Promise<void> {
     const { ledger } = this.keeper;
     const { owed } = await ledger.read();
-    const nowMs = Date.now();
-    const isKept = ({ key }: Owed) => kept.some((location) => location.key === key);
-    // Staged bytes that were unpacked are no longer the job's base.
-    const left = staged === null ? [] : [owe(job.imageId, staged, nowMs)];
-    const doomed = [...left, ...this.owedBy(job, nowMs)].filter((entry) => !isKept(entry));
+    const isNamed = ({ key }: Owed) => named.some((location) => location.key === key);
+    const doomed = this.owedBy(job, Date.now()).filter((entry) => !isNamed(entry));
     await ledger.write({ job: undefined, owed: [...owed, ...doomed] });
     await ledger.clearParts();
+  }
+
+  /**
+   * Owes staged bytes that the row is about to name no more, which need not be the job's base: they may have been
+   * unpacked. As long as the row does name them, it spares them.
+   */
+  async #oweStaged({ id, staged }: Image, after: Image): Promise<void> {
+    if (staged === null || after.staged !== null) return;
+    if (after.locations.some(({ key }) => key === staged.key)) return;
+    const { ledger } = this.keeper;
+    const { owed } = await ledger.read();
+    await ledger.write({ owed: [...owed, owe(id, staged, Date.now())] });
   }
 
   /** The image with some copies more; with its first ones it becomes active. */

@@ -151,10 +151,13 @@ export class ImportRun {
       return this.#later({ ...job, restarts: job.restarts + 1 }, fault, { isAnew: true });
     }
     if (!PASSING.includes(fault.code)) return this.record.fail(job, fault);
-    const failures = this.memory.takeProgress() ? 1 : job.failures + 1;
+    const hasProgress = this.memory.takeProgress();
+    // A copy that turned out wrong has been written in vain, every part of it.
+    const isVain = fault.code === "copy_differs";
+    const failures = hasProgress && !isVain ? 1 : job.failures + 1;
     const most = reason instanceof Fault ? MAX_FAILURES : MAX_OWN_FAILURES;
     if (failures < most) {
-      return this.#later({ ...job, failures }, fault, { isAnew: fault.code === "copy_differs" });
+      return this.#later({ ...job, failures }, fault, { isAnew: isVain });
     }
     if (!STORE_FAULTS.includes(fault.code)) return this.record.fail(job, fault);
     await this.#storeFailed({ ...job, failures: 0, lastError: fault.text }, fault);
@@ -165,7 +168,8 @@ export class ImportRun {
     const storeId = job.target?.storeId ?? nextStore(job);
     const failedStores = storeId === undefined ? job.failedStores : [...job.failedStores, storeId];
     const left = { ...job, failedStores };
-    if (job.mustSucceed || storeId === undefined) return this.record.fail(job, fault, storeId);
+    const isAsked = storeId !== undefined && job.stores.includes(storeId);
+    if (job.mustSucceed || !isAsked) return this.record.fail(job, fault, storeId);
     if (nextStore(left) === undefined) return this.record.fail(job, fault, storeId);
     await this.#later({ ...left, dueMs: Date.now() }, fault, { isAnew: true });
   }

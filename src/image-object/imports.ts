@@ -130,17 +130,21 @@ export class Imports {
     const nowMs = Date.now();
     const task = this.#taskOf(image, caller, call, plan, nowMs);
     const job = this.#jobOf(image, task.id, call, plan, nowMs);
-    // The worker of a lock that ran out, if it is there yet, has nothing to do here any more.
-    this.#run?.stop(new Fault("image_gone", { imageId: image.id }));
     const { job: old, owed } = await ledger.read();
+    // A job that the row does not name may yet come to be named: its write's answer was lost. The alarm finds out.
+    if (old !== undefined && old.taskId !== holder?.taskId) throw new Fault("try_again");
     const left = old === undefined ? [] : this.#record.owedBy(old, nowMs);
-    await ledger.clearParts();
     await ledger.write({ job, owed: [...owed, ...left] });
     try {
       await this.#write(image, this.#importing(image, caller, plan, task), task, holder?.taskId);
     } catch (error) {
+      // A Fault says that another state stands there, so the old job goes on.
+      if (error instanceof Fault) await ledger.write({ job: old, owed });
       await this.#unsure(job, error);
     }
+    // The worker of a lock that ran out, if it is there yet, has nothing to do here any more.
+    this.#run?.stop(new Fault("image_gone", { imageId: image.id }));
+    await ledger.clearParts();
     return task.id;
   }
 
@@ -161,15 +165,12 @@ export class Imports {
   }
 
   /**
-   * The write failed. A Fault says that another state stands there; of anything else only the answer may have been
-   * lost, or it may land yet: then the alarm sees whether the image is held, a lease later.
+   * The write failed. Of anything but a Fault only the answer may have been lost, or it may land yet: then the alarm
+   * sees whether the image is held, a lease later.
    */
   async #unsure(job: ImportJob, error: unknown): Promise<void> {
     const { ledger, config } = this.keeper;
-    if (error instanceof Fault) {
-      await ledger.write({ job: undefined });
-      throw error;
-    }
+    if (error instanceof Fault) throw error;
     if ((await this.#record.held(job)) !== undefined) return;
     log({ event: "import_unsure", image_id: job.imageId });
     await ledger.write({ job: { ...job, dueMs: Date.now() + config.uploadLeaseMs } });

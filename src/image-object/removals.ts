@@ -42,23 +42,29 @@ export class Removals {
     }
   }
 
-  /** The bytes to be removed now; those that the row or the work under way names are struck off. */
+  /**
+   * The bytes to be removed now. Those that the row names are struck off: a write that was thought lost has been made.
+   * Those that the work under way names may be named by the row in the end, or not, so they are put off.
+   */
   async due(image: Image | undefined): Promise<readonly Owed[]> {
-    const { ledger } = this.keeper;
+    const { ledger, config } = this.keeper;
     const { upload, job, owed } = await ledger.read();
     const nowMs = Date.now();
     const due = owed.filter((entry) => entry.dueMs <= nowMs).slice(0, REMOVALS_AN_ALARM);
-    const named: Blob[] = image === undefined ? [] : blobsOf(image);
-    if (upload !== undefined) named.push(upload);
-    if (job?.target !== undefined) named.push(job.target);
+    const inRow = image === undefined ? [] : blobsOf(image);
     // A base that is the image's own goes when the row no longer names it: the copy is then made of another.
-    if (job?.base?.isOurs) named.push(job.base);
-    // A write that was thought lost has been made.
-    const spared = due.filter((entry) => named.some((blob) => isSameBlob(entry, blob)));
-    if (spared.length > 0) {
-      await ledger.write({ owed: owed.filter((entry) => !spared.includes(entry)) });
+    const inWork = [upload, job?.target, job?.base?.isOurs ? job.base : undefined];
+    const isIn = (blobs: readonly (Blob | undefined)[], entry: Owed) =>
+      blobs.some((blob) => blob !== undefined && isSameBlob(entry, blob));
+    const struckOff = due.filter((entry) => isIn(inRow, entry));
+    const putOff = due.filter((entry) => !isIn(inRow, entry) && isIn(inWork, entry));
+    if (struckOff.length + putOff.length > 0) {
+      const dueMs = nowMs + config.uploadLeaseMs;
+      const later = putOff.map((entry) => ({ ...entry, dueMs }));
+      const others = owed.filter((entry) => !struckOff.includes(entry) && !putOff.includes(entry));
+      await ledger.write({ owed: [...others, ...later] });
     }
-    return due.filter((entry) => !spared.includes(entry));
+    return due.filter((entry) => !struckOff.includes(entry) && !putOff.includes(entry));
   }
 
   /**

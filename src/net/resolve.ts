@@ -93,6 +93,28 @@ export function resolveOverHttps(
   };
 }
 
+/**
+ * Remembers a name's addresses for a short while, for work that fetches from the same host again and again: each
+ * look-up costs subrequests, of which a Worker has a limited number. What fails is not remembered.
+ */
+export function remembering(
+  resolve: Resolve,
+  forMs: number,
+  now: () => number = () => Date.now(),
+): Resolve {
+  const known = new Map<
+    string,
+    { readonly untilMs: number; readonly addresses: readonly string[] }
+  >();
+  return async (host) => {
+    const found = known.get(host);
+    if (found !== undefined && found.untilMs > now()) return found.addresses;
+    const addresses = await resolve(host);
+    known.set(host, { untilMs: now() + forMs, addresses });
+    return addresses;
+  };
+}
+
 function readAnswer(text: string, type: number): string[] {
   const { Status: status, Answer: records } = v.parse(Answer, JSON.parse(text));
   if (status === NO_SUCH_NAME) return [];

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { beforeEach, describe, expect, inject, it } from "vitest";
 import { BufferBudget } from "../../../src/blob/buffer-budget.ts";
 import { RunningDigest } from "../../../src/blob/digest.ts";
+import { ingest } from "../../../src/blob/ingest.ts";
 import { MemoryBlobStore } from "../../../src/blob/memory.ts";
 import { R2BlobStore } from "../../../src/blob/r2.ts";
 import { S3BlobStore } from "../../../src/blob/s3.ts";
@@ -889,6 +890,70 @@ describe("on R2", () => {
     await own.run(blobSource(r2, "blobs/from", bytes.length));
     expect(own.reported).toEqual([1, 2]);
     await own.expectWhole(bytes);
+  });
+});
+
+describe("a transfer whose checkpoint takes long", () => {
+  it("holds up no other upload of the isolate while it waits for memory", async () => {
+    const budget = new BufferBudget(802);
+    const wait = () => scheduler.wait(1);
+    const store = new MemoryBlobStore({ minPartBytes: 0 });
+    const upload = (stream: ReadableStream<Uint8Array>) => {
+      const target = new MemoryBlobStore({ minPartBytes: 0 });
+      return ingest(stream, {
+        store: target,
+        key: KEY,
+        declaredBytes: undefined,
+        maxBytes: 5000,
+        hashAlgorithm: "sha256",
+        openMultipart: () => target.beginMultipart(KEY),
+        plan: { partBytes: 400, buffers: 1, maxTotalBytes: 1_000_000 },
+        budget,
+        wait,
+      });
+    };
+    const [first, others, puts] = [1, 2, 3].map(() => Promise.withResolvers<void>());
+    let noted = 0;
+    let putting = 0;
+    const putPart = store.putPart.bind(store);
+    store.putPart = async (...args) => {
+      putting++;
+      await puts?.promise;
+      return putPart(...args);
+    };
+    const moving = transfer(
+      { size: 1200, read: async ({ length }) => native(patterned(length)) },
+      {
+        store,
+        key: KEY,
+        uploadId: await store.beginMultipart(KEY),
+        partBytes: 200,
+        stored: new Map(),
+        digest: undefined,
+        onStored: async () => (noted++ === 0 ? first?.promise : others?.promise),
+        signal: new AbortController().signal,
+        budget,
+        wait,
+      },
+    );
+    while (putting < 4) await wait();
+    puts?.resolve();
+    while (noted < 4) await wait();
+    // Two uploads take the memory that the parts gave back; then the transfer asks for its next buffer.
+    const feeds = [new Feed(), new Feed()];
+    const uploads = feeds.map((feed) => {
+      feed.send(patterned(390));
+      return upload(feed.stream);
+    });
+    await scheduler.wait(50);
+    first?.resolve();
+    await scheduler.wait(10);
+    for (const feed of feeds) feed.end();
+    await Promise.all(uploads);
+    // The other checkpoints are still under way.
+    await upload(native(patterned(900)));
+    others?.resolve();
+    await moving;
   });
 });
 

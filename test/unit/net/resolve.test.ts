@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Fault } from "../../../src/domain/fault.ts";
-import { admitUri, type Resolve, resolveOverHttps } from "../../../src/net/resolve.ts";
+import { admitUri, type Resolve, remembering, resolveOverHttps } from "../../../src/net/resolve.ts";
 import { DEFAULT_URI_FILTER, type UriFilter } from "../../../src/net/uri-filter.ts";
 import { FakeWeb, watchedBody } from "./fake-web.ts";
 
@@ -15,6 +15,29 @@ const unused: Resolve = () => Promise.reject(new Error("nothing was to be looked
 
 const refusal = (reason: string) =>
   expect.objectContaining({ code: "uri_refused", detail: { reason } });
+
+describe("a resolver that remembers", () => {
+  it("asks again only when its memory is over, and after a failure", async () => {
+    let nowMs = 0;
+    const asked: string[] = [];
+    const resolve = remembering(
+      async (host) => {
+        asked.push(host);
+        if (host === "broken.example" && asked.length < 4) throw new Error("no answer");
+        return ["8.8.8.8"];
+      },
+      1000,
+      () => nowMs,
+    );
+    expect(await resolve("a.example")).toEqual(["8.8.8.8"]);
+    expect(await resolve("a.example")).toEqual(["8.8.8.8"]);
+    nowMs = 1000;
+    await resolve("a.example");
+    await expect(resolve("broken.example")).rejects.toThrow("no answer");
+    await resolve("broken.example");
+    expect(asked).toEqual(["a.example", "a.example", "broken.example", "broken.example"]);
+  });
+});
 
 describe("admitUri", () => {
   it("10 §11: admits a name whose addresses are all public", async () => {
