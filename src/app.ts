@@ -2,6 +2,7 @@ import type { OpenContext } from "./api/context.ts";
 import { renderIdentityFault } from "./api/identity.ts";
 import { isApiVersion, versionDocument } from "./api/versions.ts";
 import { assertServable, authenticate } from "./auth/authenticate.ts";
+import { MAX_RESUMABLE_BYTES, resumablePartBytes } from "./blob/part-size.ts";
 import { openDatabase } from "./db/database.ts";
 import { isTransient, withoutValues } from "./db/errors.ts";
 import { Fault } from "./domain/fault.ts";
@@ -11,6 +12,7 @@ import { discard, hasBody } from "./http/body.ts";
 import { addCorsHeaders, answerOptions } from "./http/cors.ts";
 import { renderFault } from "./http/errors.ts";
 import { requestIdOf } from "./http/request-id.ts";
+import { describeTus, parseCount, speaksTus, TUS_VERSION, withMeantMethod } from "./http/tus.ts";
 import { log } from "./lib/log.ts";
 import { decodePercent } from "./lib/percent.ts";
 import { matchIdentityRoute, matchImageRoute } from "./router.ts";
@@ -50,25 +52,28 @@ export async function handle(
   execution: ExecutionContext,
   wait: (ms: number) => Promise<void> = (ms) => scheduler.wait(ms),
 ): Promise<Response> {
-  const exchange = new Exchange(request, env, execution, wait);
+  const isTus = speaksTus(new URL(request.url).pathname);
+  const meant = isTus ? withMeantMethod(request) : request;
+  const exchange = new Exchange(meant, env, execution, wait);
   let corsOrigins: readonly string[] = [];
   let response: Response;
   try {
     const config = loadConfig(env);
     corsOrigins = config.corsAllowedOrigins;
-    exchange.requestId = requestIdOf(request, config.maxRequestIdLength, exchange.requestId);
-    assertServable(request, config.auth);
+    exchange.requestId = requestIdOf(meant, config.maxRequestIdLength, exchange.requestId);
+    assertServable(meant, config.auth);
     response = await dispatch(exchange, config);
   } catch (error) {
     response = refuse(exchange, error);
   }
   await discardRest(exchange);
-  const reply = request.method === "HEAD" ? new Response(null, response) : response;
+  const reply = meant.method === "HEAD" ? new Response(null, response) : response;
   reply.headers.set("x-openstack-request-id", exchange.requestId);
-  addCorsHeaders(request, reply.headers, corsOrigins);
+  if (isTus) reply.headers.set("tus-resumable", TUS_VERSION);
+  addCorsHeaders(meant, reply.headers, corsOrigins);
   log({
     request_id: exchange.requestId,
-    method: request.method,
+    method: meant.method,
     route: exchange.route,
     status: reply.status,
     ms: Date.now() - exchange.startedAtMs,
@@ -81,7 +86,7 @@ export async function handle(
 /**
  * Reads a body that nobody wants. python-requests, under every OpenStack client, reads the answer only after
  * it has sent the body: were that cut off, its user would learn of a broken pipe and not of the reason. For
- * callers whom we do not know that goes for small bodies only.
+ * callers whom we do not know that goes for small bodies only; a body that would be cut off in any case is at once.
  */
 async function discardRest({ request, isKnown, fault }: Exchange): Promise<void> {
   const { body } = request;
@@ -91,13 +96,14 @@ async function discardRest({ request, isKnown, fault }: Exchange): Promise<void>
   const bounds = isKnown
     ? { maxBytes: 2 ** 32, maxMs: 30_000, maxIdleMs: 2_000 }
     : { maxBytes: 2 ** 16, maxMs: 1_000, maxIdleMs: 1_000 };
+  if (Number(request.headers.get("content-length")) > bounds.maxBytes) return;
   await discard(body, bounds);
 }
 
 /** The first path segment decides: discovery, health, identity, or the Image API in an accepted version. */
 async function dispatch(exchange: Exchange, config: Config): Promise<Response> {
   const { request, url } = exchange;
-  if (request.method === "OPTIONS") return answerOptions();
+  if (request.method === "OPTIONS") return answerOptions(describeUploads(exchange, config));
   exchange.baseUrl = config.publicEndpoint ?? url.origin;
   const path = pathBelowMount(config, url);
   const [, first = "", ...rest] = path.split("/");
@@ -112,6 +118,14 @@ async function dispatch(exchange: Exchange, config: Config): Promise<Response> {
   assertMethod(exchange, ["GET", "HEAD"]);
   const status = first === "versions" || isVersion ? 200 : 300;
   return versionDocument(exchange.baseUrl, status, config);
+}
+
+/** What a path of uploads tells of them; asked with a length, also the size of the parts (ours). */
+function describeUploads({ request, url }: Exchange, config: Config): Record<string, string> {
+  if (!speaksTus(url.pathname)) return {};
+  const maxBytes = Math.min(config.limits.imageBytes, MAX_RESUMABLE_BYTES);
+  const length = parseCount(request.headers, "Upload-Length");
+  return { ...describeTus(maxBytes), "glimpse-part-size": String(resumablePartBytes(length)) };
 }
 
 /** The mount prefix is the path of PUBLIC_ENDPOINT; a proxy in front may have taken it off already. */

@@ -8,10 +8,15 @@ import { IMPORT_METHODS, type ImportMethodName } from "./domain/import-request.t
 import type { Limits } from "./domain/limits.ts";
 import { parseStores } from "./domain/store-definition.ts";
 import { Stores } from "./domain/stores.ts";
+import { FORMATS } from "./inspect/formats.ts";
+import type { InspectionRules } from "./inspect/verdict.ts";
 import { DEFAULT_PREFIXES, parseRegions, type Region } from "./net/image-api.ts";
 import type { Door } from "./net/resolve.ts";
 import { parseOutbound } from "./net/settings.ts";
 import { Policy } from "./policy/enforce.ts";
+import type { ProtectProperties } from "./policy/property-protection.ts";
+import { parsePropertyProtections } from "./policy/property-protection-document.ts";
+import { parseTrustStore, type TrustStore } from "./signature/trust-store.ts";
 
 /** Every setting of a deployment, checked. README.md › Configuration is the table for operators. */
 export interface Config {
@@ -21,16 +26,24 @@ export interface Config {
   readonly corsAllowedOrigins: readonly string[];
   readonly auth: AuthSettings;
   readonly policy: Policy;
+  readonly protectProperties: ProtectProperties;
   readonly limits: Limits;
   readonly stores: Stores;
   /** One for the isolate, for some stores keep what costs to compute. */
   readonly openStore: OpenStore;
   readonly imageSchema: ImageSchema;
   readonly hashAlgorithm: HashAlgorithm;
+  readonly inspection: InspectionRules;
+  /** With whose keys images may be signed. */
+  readonly signatures: TrustStore;
   /** Characters; 0 means no limit. */
   readonly maxRequestIdLength: number;
   /** How long an upload's claim of its image lasts without renewal. */
   readonly uploadLeaseMs: number;
+  /** The most bytes that one request may bring to an image; undefined: what the platform lets through. */
+  readonly maxBodyBytes: number | undefined;
+  /** How long a resumable upload lasts without news. */
+  readonly uploadExpiryMs: number;
   /** Those that are on, in configured order. */
   readonly importMethods: readonly ImportMethodName[];
   readonly importPlugins: ImportPlugins;
@@ -81,22 +94,41 @@ export function parseConfig(env: Readonly<Record<string, unknown>>): Config {
     containerFormats: read.list("CONTAINER_FORMATS", "ami,ari,aki,bare,ovf,ova,docker,compressed"),
   };
   const stores = read.parsed("STORES", SINGLE_STORE, (text) => parseStoresOf(env, text));
+  const policy = read.parsed("POLICY", "{}", (text) => new Policy(parsePolicy(text)));
   return {
     publicEndpoint: read.httpUrl("PUBLIC_ENDPOINT"),
     corsAllowedOrigins: read.origins("CORS_ALLOWED_ORIGINS", "*"),
     auth: parseAuthSettings(env),
-    policy: read.parsed("POLICY", "{}", (text) => new Policy(parsePolicy(text))),
+    policy,
+    protectProperties: read.parsed("PROPERTY_PROTECTIONS", "", (text) =>
+      parsePropertyProtections(text, policy),
+    ),
     limits,
     stores,
     openStore: storeOpener(stores.all, env),
     imageSchema: read.parsed("IMAGE_SCHEMA", "", (text) =>
       buildImageSchema(limits, text === "" ? undefined : text),
     ),
+    inspection: parseInspection(read),
+    signatures: read.parsed("SIGNATURE_CERTIFICATES", "{}", parseTrustStore),
     hashAlgorithm: read.oneOf("HASHING_ALGORITHM", HASH_ALGORITHMS, "sha512"),
     maxRequestIdLength: read.integer("MAX_REQUEST_ID_LENGTH", 64, 0),
     ...parseImportSettings(read, env),
     // Bytes renew the lease a quarter of it apart; so it is longer than what is promised after the last byte.
+    maxBodyBytes: read.integer("MAX_BODY_BYTES", 0, 0) || undefined,
+    uploadExpiryMs: 1000 * read.integer("UPLOAD_EXPIRY_SECONDS", 86_400, 60, 30 * 86_400),
     uploadLeaseMs: Math.ceil((read.integer("UPLOAD_LEASE_SECONDS", 300, 1, 86_400) * 4000) / 3),
+  };
+}
+
+/** Contract 13 §1. */
+function parseInspection(read: Variables): InspectionRules {
+  const names = FORMATS.map(({ name }) => name);
+  const wanted = read.choices("INSPECT_FORMATS", names, names);
+  return {
+    requireMatch: read.oneOf("REQUIRE_IMAGE_FORMAT_MATCH", ["true", "false"], "true") === "true",
+    formats: FORMATS.filter(({ name }) => wanted.includes(name)),
+    toleratedGptChecks: read.choices("GPT_SAFETY_CHECKS_NONFATAL", ["mbr"], []),
   };
 }
 

@@ -20,6 +20,7 @@ import { showSchema } from "./api/schemas.ts";
 import { deleteFromStore, listStoreDetails, listStores } from "./api/stores.ts";
 import { addTag, removeTag } from "./api/tags.ts";
 import { createTask, listImageTasks, listTasks, showTask } from "./api/tasks.ts";
+import { createUpload, deleteUpload, patchUpload, showUpload } from "./api/uploads.ts";
 import type { RuleName } from "./policy/rules.ts";
 
 type Answer = Response | Promise<Response>;
@@ -56,6 +57,12 @@ export const routes: readonly Route[] = [
   on("GET", `${IMAGE}/file`, "download_image", downloadImageData, "none"),
   on("HEAD", `${IMAGE}/file`, "download_image", headImageData, "none"),
   on("PUT", `${IMAGE}/file`, "upload_image", uploadImageData, "stream"),
+
+  // tus (ours); app.ts answers OPTIONS.
+  on("POST", `${IMAGE}/uploads`, "upload_image", createUpload, "stream"),
+  on("HEAD", `${IMAGE}/uploads/:upload_id`, "upload_image", showUpload, "none"),
+  on("PATCH", `${IMAGE}/uploads/:upload_id`, "upload_image", patchUpload, "stream"),
+  on("DELETE", `${IMAGE}/uploads/:upload_id`, "upload_image", deleteUpload, "none"),
 
   on("PUT", `${IMAGE}/stage`, "modify_image", stageImageData, "stream"),
   // copy-image stands under its own rule, copy_image.

@@ -2,6 +2,7 @@ import type { OpenStore } from "../blob/stores.ts";
 import type { Database } from "../db/database.ts";
 import { Fault } from "../domain/fault.ts";
 import type { Identity } from "../domain/identity.ts";
+import type { PropertyProtection } from "../domain/property-protection.ts";
 import type { Config } from "../env.ts";
 import type { ImageObject } from "../image-object/image-object.ts";
 import type { Caller } from "../image-object/rpc.ts";
@@ -50,6 +51,11 @@ export function imageIdOf(ctx: OpenContext): string {
   const imageId = param(ctx, "image_id");
   if (!isUuid(imageId)) throw new Fault("image_not_found", { imageId });
   return imageId;
+}
+
+/** What the caller may do with custom properties. */
+export function protectionOf({ config, identity }: OpenContext): PropertyProtection {
+  return config.protectProperties(identity);
 }
 
 /** The image of the path, its object, and who asks for what, as the object wants to know it. */

@@ -4,12 +4,13 @@ import { Fault } from "../domain/fault.ts";
 import type { Image, Location } from "../domain/image.ts";
 import { hasData } from "../domain/status.ts";
 import { evaluateConditions, strongEtag } from "../http/conditional.ts";
+import { parseContentDigests } from "../http/content-digest.ts";
 import { type ByteSelection, formatContentRange, parseRange } from "../http/range.ts";
 import { noContent } from "../http/reply.ts";
 import type { UploadRequest } from "../image-object/rpc.ts";
 import { log } from "../lib/log.ts";
 import { type Context, imageIdOf, target } from "./context.ts";
-import { Upload } from "./upload.ts";
+import { bodyLimitOf, Upload } from "./upload.ts";
 import { hashHeaders } from "./views.ts";
 
 /** PUT /v2/images/{image_id}/file: claims the image, streams the bytes into the store, commits (03 §3.1). */
@@ -18,7 +19,7 @@ export async function uploadImageData(ctx: Context): Promise<Response> {
   assertOctetStream(request);
   const store = config.stores.forUpload(request.headers.get("x-image-meta-store"));
   const declaredBytes = declaredSize(request);
-  return receive(ctx, store.id, "data", declaredBytes);
+  return receive(ctx, { storeId: store.id, purpose: "data", declaredBytes });
 }
 
 /**
@@ -34,17 +35,18 @@ export async function stageImageData(ctx: Context): Promise<Response> {
     const reason = "it must not be negative";
     throw new Fault("invalid_value", { name: "x-openstack-image-size", reason });
   }
-  return receive(ctx, config.stores.default.id, "staging", declaredBytes);
+  const storeId = config.stores.default.id;
+  return receive(ctx, { storeId, purpose: "staging", declaredBytes });
 }
 
-async function receive(
-  ctx: Context,
-  storeId: string,
-  purpose: UploadRequest["purpose"],
-  declaredBytes: number | undefined,
-): Promise<Response> {
-  const upload = new Upload(ctx, target(ctx).caller, storeId, purpose);
-  const work = upload.run(ctx.request.body, declaredBytes);
+async function receive(ctx: Context, wanted: Omit<UploadRequest, "attemptId">): Promise<Response> {
+  const { headers } = ctx.request;
+  const expected = parseContentDigests(headers);
+  const limit = bodyLimitOf(ctx.config, imageIdOf(ctx));
+  // Nothing of such a body is of any use, so its image is left alone.
+  if (limit && Number(headers.get("content-length")) > limit.maxBytes) throw limit.fault();
+  const upload = new Upload(ctx, target(ctx).caller, wanted, expected);
+  const work = upload.run(ctx.request.body);
   // When the client leaves, the platform drops this handler wherever it stands; the clean-up must go on.
   ctx.waitUntil(work.catch(() => undefined));
   await work;

@@ -3,7 +3,9 @@ import { findImage, insertImage } from "../db/images.ts";
 import { finishCreate, parseCreate } from "../domain/create.ts";
 import { Fault } from "../domain/fault.ts";
 import type { Image, Visibility } from "../domain/image.ts";
+import type { ImageListQuery } from "../domain/image-list.ts";
 import { PATCH_MEDIA_TYPES, parsePatch, patchMediaType } from "../domain/patch-parse.ts";
+import type { PropertyProtection } from "../domain/property-protection.ts";
 import { hasData } from "../domain/status.ts";
 import { readJson } from "../http/body.ts";
 import { evaluateConditions, strongEtag } from "../http/conditional.ts";
@@ -11,7 +13,7 @@ import { buildLinks } from "../http/link.ts";
 import { parseImageList } from "../http/query.ts";
 import { json, noContent } from "../http/reply.ts";
 import { unwrap } from "../image-object/rpc.ts";
-import { type Context, imageIdOf, target } from "./context.ts";
+import { type Context, imageIdOf, protectionOf, target } from "./context.ts";
 import { hashHeaders, imageView } from "./views.ts";
 
 /** POST /v2/images: one insert; the checks in the order of contract CRE-22. */
@@ -20,7 +22,7 @@ export async function createImage(ctx: Context): Promise<Response> {
   await insertImage(ctx.db, image);
   const location = `${ctx.baseUrl}/v2/images/${image.id}`;
   const { stores, importMethods } = ctx.config;
-  return json(imageView(image, stores), 201, {
+  return json(imageView(image, stores, protectionOf(ctx)), 201, {
     location,
     // Absent means that nothing can be imported (contract HDR-4).
     ...(importMethods.length > 0 && { "openstack-image-import-methods": importMethods.join(",") }),
@@ -39,7 +41,8 @@ export function makeImage(ctx: Context, body: unknown): Image {
   const owner = wanted.owner === undefined ? identity.projectId : wanted.owner;
   enforceCreate(ctx, owner, wanted.visibility);
   const id = wanted.id ?? ctx.newId();
-  return finishCreate(wanted, { limits, owner, id, nowMs: ctx.nowMs });
+  const protection = protectionOf(ctx);
+  return finishCreate(wanted, { limits, protection, owner, id, nowMs: ctx.nowMs });
 }
 
 /** Always 403, never 404 (contract MSK-5); the refusal of a foreign owner names it (CRE-13). */
@@ -62,17 +65,25 @@ function enforceCreate(
 
 /** GET /v2/images */
 export async function listImages(ctx: Context): Promise<Response> {
-  const { policy, limits } = ctx.config;
+  const { policy, limits, stores } = ctx.config;
   policy.enforce(ctx.rule, ctx.identity);
-  const query = parseImageList(ctx.url.search, limits);
+  const protection = protectionOf(ctx);
+  const query = withoutUnreadable(parseImageList(ctx.url.search, limits), protection);
   const found = await queryImages(ctx.db, query, policy.viewer(ctx.identity));
   const images = found.filter((image) => mayShow(ctx, image));
   const lastId = found.length === query.limit ? images.at(-1)?.id : undefined;
   return json({
-    images: images.map((image) => imageView(image, ctx.config.stores)),
+    images: images.map((image) => imageView(image, stores, protection)),
     ...buildLinks(ctx.url.search, lastId),
     schema: "/v2/schemas/images",
   });
+}
+
+/** A property that the caller may not read is in no image for it, so a filter by it must not find one. */
+function withoutUnreadable(query: ImageListQuery, protection: PropertyProtection): ImageListQuery {
+  const names = [...query.filters.properties.keys()];
+  if (names.every((name) => protection.may("read", name))) return query;
+  return { ...query, matchesNothing: true };
 }
 
 /** Whether policy lets a listed image be seen; an operator's get_image may be stricter than ours (LST-11). */
@@ -133,5 +144,5 @@ export async function deleteImage(ctx: Context): Promise<Response> {
 }
 
 function imageReply(ctx: Context, image: Image): Response {
-  return json(imageView(image, ctx.config.stores));
+  return json(imageView(image, ctx.config.stores, protectionOf(ctx)));
 }

@@ -1,11 +1,14 @@
+import type { PropertyProtection } from "../domain/property-protection.ts";
+import { isCustom } from "../domain/settable.ts";
 import type { Task } from "../domain/task.ts";
+import { isJsonObject } from "../lib/json.ts";
 import { formatTime } from "../lib/time.ts";
 
 /** A task as its own page shows it (contract 12 §1). */
-export function taskView(task: Task): Record<string, unknown> {
+export function taskView(task: Task, protection: PropertyProtection): Record<string, unknown> {
   return {
     ...taskSummaryView(task),
-    input: task.input,
+    input: inputView(task, protection),
     result: task.result,
     message: task.message,
     ...(task.imageId && { image_id: task.imageId }),
@@ -30,7 +33,7 @@ export function taskSummaryView(task: Task): Record<string, unknown> {
 }
 
 /** A task as the list of its image's tasks shows it: all keys, whatever is null (contract 12 §3, TSK-3, TSK-4). */
-export function imageTaskView(task: Task): Record<string, unknown> {
+export function imageTaskView(task: Task, protection: PropertyProtection): Record<string, unknown> {
   return {
     id: task.id,
     type: task.type,
@@ -44,10 +47,20 @@ export function imageTaskView(task: Task): Record<string, unknown> {
     image_id: task.imageId,
     request_id: task.requestId,
     user_id: task.userId,
-    input: task.input,
+    input: inputView(task, protection),
     result: task.result,
     message: task.message,
   };
+}
+
+/** The input without the image's properties that are kept from the reader (contract 13 §9). */
+function inputView({ input }: Task, protection: PropertyProtection): Task["input"] {
+  const given = input?.image_properties;
+  if (!isJsonObject(given)) return input;
+  const shown = Object.entries(given).filter(
+    ([name]) => !isCustom(name) || protection.may("read", name),
+  );
+  return { ...input, image_properties: Object.fromEntries(shown) };
 }
 
 /** A time as an image's tasks alone show it: microseconds, and no zone (contract TIM-4). */

@@ -13,7 +13,7 @@ import { unwrap } from "../image-object/rpc.ts";
 import { isUuid } from "../lib/uuid.ts";
 import { admitUri } from "../net/resolve.ts";
 import { redactUri } from "../net/uri-filter.ts";
-import { type Context, imageIdOf, param } from "./context.ts";
+import { type Context, imageIdOf, param, protectionOf } from "./context.ts";
 import { makeImage } from "./images.ts";
 import { imageTaskView, taskSummaryView, taskView } from "./task-views.ts";
 
@@ -40,7 +40,7 @@ export async function showTask(ctx: Context): Promise<Response> {
   if (task === undefined || !seesTask(policy.viewer(ctx.identity), task)) {
     throw new Fault("task_not_found", { taskId });
   }
-  return json(taskView(task));
+  return json(taskView(task, protectionOf(ctx)));
 }
 
 /** GET /v2/images/{image_id}/tasks: for everyone who may see the image (contract TSK-1, TSK-2, POL-2). */
@@ -49,7 +49,8 @@ export async function listImageTasks(ctx: Context): Promise<Response> {
   const viewer = policy.viewer(ctx.identity);
   const found = await findImageWithTasks(ctx.db, imageIdOf(ctx), viewer, ctx.nowMs);
   policy.enforceOnImage(ctx.rule, ctx.identity, found);
-  return json({ tasks: found.tasks.map(imageTaskView) });
+  const protection = protectionOf(ctx);
+  return json({ tasks: found.tasks.map((task) => imageTaskView(task, protection)) });
 }
 
 /**
@@ -87,5 +88,5 @@ export async function createTask(ctx: Context): Promise<Response> {
   const task = await findTask(ctx.db, unwrap(outcome) ?? "", ctx.nowMs);
   if (task === undefined) throw new Error("the import was accepted without a task");
   const location = `${ctx.baseUrl}/v2/tasks/${task.id}`;
-  return json(taskView(task), 201, { location });
+  return json(taskView(task, protectionOf(ctx)), 201, { location });
 }

@@ -1,15 +1,20 @@
+import type { HashAlgorithm } from "../blob/digest.ts";
 import { ingest } from "../blob/ingest.ts";
 import { isTransient, withoutValues } from "../db/errors.ts";
+import { assertExpected, type ExpectedHash } from "../domain/expected-hash.ts";
 import { Fault, type FaultCode } from "../domain/fault.ts";
+import type { Config } from "../env.ts";
 import type { ImageObject } from "../image-object/image-object.ts";
 import {
   type Caller,
   type Outcome,
   type UploadEnd,
+  type UploadedData,
   type UploadGrant,
   type UploadRequest,
   unwrap,
 } from "../image-object/rpc.ts";
+import { Inspector } from "../inspect/inspector.ts";
 import { log } from "../lib/log.ts";
 import type { Context } from "./context.ts";
 
@@ -27,17 +32,18 @@ export class Upload {
   constructor(
     private readonly ctx: Context,
     private readonly caller: Caller,
-    private readonly storeId: string,
-    private readonly purpose: UploadRequest["purpose"],
+    private readonly wanted: Omit<UploadRequest, "attemptId">,
+    /** What the client says that its data hashes to. */
+    private readonly expected: readonly ExpectedHash[],
   ) {
     this.attemptId = ctx.newId();
   }
 
   /** Runs the upload to its end. Throws the Fault that ended it, if one did; then no bytes are left. */
-  async run(source: ReadableStream | null, declaredBytes: number | undefined): Promise<void> {
-    const grant = await this.begin(declaredBytes);
+  async run(source: ReadableStream | null): Promise<void> {
+    const grant = await this.begin();
     try {
-      const data = await this.receive(source, declaredBytes, grant);
+      const data = await this.receive(source, grant);
       await this.tell((object, imageId) => object.finishUpload(imageId, this.attemptId, data));
     } catch (error) {
       const end = await this.end(grant.key);
@@ -50,10 +56,9 @@ export class Upload {
     }
   }
 
-  private async begin(declaredBytes: number | undefined): Promise<UploadGrant> {
-    const { attemptId, storeId, purpose } = this;
+  private async begin(): Promise<UploadGrant> {
     try {
-      const wanted = { attemptId, storeId, purpose, declaredBytes };
+      const wanted = { ...this.wanted, attemptId: this.attemptId };
       return await this.tell((object) => object.beginUpload(this.caller, wanted), BRIEFLY);
     } catch (error) {
       // A Fault is a refusal; of anything else only the answer may have been lost.
@@ -62,25 +67,36 @@ export class Upload {
     }
   }
 
+  /** Stores the data, and holds it against what is said of it. Staged data is inspected when it is imported. */
   private async receive(
     source: ReadableStream | null,
-    declaredBytes: number | undefined,
-    { key, leaseMs }: UploadGrant,
-  ) {
+    { key, leaseMs, formats, signature }: UploadGrant,
+  ): Promise<UploadedData> {
     const { config, openStore } = this.ctx;
+    const { storeId, purpose, declaredBytes } = this.wanted;
+    const verifier = signature && (await config.signatures.verifier(signature, Date.now()));
+    const inspector = purpose === "data" ? new Inspector(formats, config.inspection) : undefined;
+    const extraHashes: HashAlgorithm[] = this.expected.map(({ algorithm }) => algorithm);
+    if (verifier !== undefined) extraHashes.push(verifier.algorithm);
     this.scheduleRenewal(leaseMs);
     try {
-      return await ingest(source, {
-        store: openStore(this.storeId),
+      const data = await ingest(source, {
+        store: openStore(storeId),
         key,
         declaredBytes,
         maxBytes: config.limits.imageBytes,
+        bodyLimit: bodyLimitOf(config, this.caller.imageId),
         hashAlgorithm: config.hashAlgorithm,
+        extraHashes,
+        inspection: inspector,
         openMultipart: () =>
           this.tell((object, imageId) => object.openMultipart(imageId, this.attemptId)),
         onProgress: () => this.keepLease(leaseMs),
         signal: this.stalled.signal,
       });
+      for (const expected of this.expected) assertExpected(expected, data.hashes);
+      await verifier?.verify(data.hashes[verifier.algorithm] ?? "");
+      return { ...data, virtualSize: inspector?.finish().virtualSize ?? null };
     } finally {
       this.watch.abort();
     }
@@ -127,7 +143,7 @@ export class Upload {
       const end = await this.tell((object) => object.abandonUpload(imageId, this.attemptId));
       if (end !== "committed" && key !== undefined) {
         await this.ctx
-          .openStore(this.storeId)
+          .openStore(this.wanted.storeId)
           .remove(key)
           .catch((error) => this.logFailure(error));
       }
@@ -168,6 +184,12 @@ export class Upload {
     }
     return unwrap(await say(this.ctx.imageObject(imageId), imageId));
   }
+}
+
+/** What this deployment takes in one request, as its plan or its operator has it. */
+export function bodyLimitOf({ maxBodyBytes: maxBytes }: Config, imageId: string) {
+  if (maxBytes === undefined) return undefined;
+  return { maxBytes, fault: () => new Fault("body_over_limit", { maximum: maxBytes, imageId }) };
 }
 
 /** Answers of the object that end an upload: it has lost the image. */

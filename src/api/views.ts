@@ -1,4 +1,5 @@
 import type { Image, Member } from "../domain/image.ts";
+import type { PropertyProtection } from "../domain/property-protection.ts";
 import type { Stores } from "../domain/stores.ts";
 import { formatTime } from "../lib/time.ts";
 
@@ -8,13 +9,22 @@ const NEVER_SHOWN: ReadonlySet<string> = new Set([
   "os_glance_hash_op_host",
 ]);
 
-/** An image as clients read it (contract 02 §2.1): base keys, and the custom properties beside them. */
-export function imageView(image: Image, stores: Stores): Record<string, unknown> {
+/**
+ * An image as its reader may see it (contract 02 §2.1): base keys, and beside them the custom properties that
+ * are not kept from this one (contract 13 §9).
+ */
+export function imageView(
+  image: Image,
+  stores: Stores,
+  protection: PropertyProtection,
+): Record<string, unknown> {
   const self = `/v2/images/${image.id}`;
   const copies = stores.isMulti ? stores.byWeight(image.locations) : [];
   return Object.fromEntries<unknown>([
     // Custom names never collide with base ones: both parsers of bodies refuse those.
-    ...[...image.properties].filter(([name]) => !NEVER_SHOWN.has(name)),
+    ...[...image.properties].filter(
+      ([name]) => !NEVER_SHOWN.has(name) && protection.may("read", name),
+    ),
     ["id", image.id],
     ["name", image.name],
     ["status", image.status],

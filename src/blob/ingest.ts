@@ -2,13 +2,13 @@ import { Fault } from "../domain/fault.ts";
 import { type BufferBudget, isolateBudget } from "./buffer-budget.ts";
 import { BufferPool } from "./buffer-pool.ts";
 import { type HashAlgorithm, ImageDigest, type ImageHashes } from "./digest.ts";
-import { Intake } from "./intake.ts";
+import { type Inspection, Intake, type IntakeLimits } from "./intake.ts";
 import { type MultipartReceipt, PartSender, storing } from "./multipart.ts";
 import { type PartPlan, planParts } from "./part-size.ts";
 import type { BlobStore } from "./store.ts";
 
 /**
- * The one pipeline for bytes coming in: source → limits → hashes → parts → store.
+ * The one pipeline for bytes coming in: source → limits → inspection → hashes → parts → store.
  *
  * The body is read straight into the buffers that are later sent, so a byte is hardly copied on its
  * way. What is buffered is bounded by the plan's buffers (part-size.ts) whatever the body's length,
@@ -34,10 +34,14 @@ export async function ingest(
   // An announced length of 0 is no announcement (SIZ-4).
   const declaredBytes = options.declaredBytes === 0 ? undefined : options.declaredBytes;
   const plan = options.plan ?? planParts(declaredBytes);
-  const limits = { declaredBytes, maxBytes, maxTotalBytes: plan.maxTotalBytes };
+  const limits = {
+    ...{ declaredBytes, maxBytes, maxTotalBytes: plan.maxTotalBytes },
+    body: options.bodyLimit,
+  };
   const digest = new ImageDigest(options.hashAlgorithm, options.extraHashes);
   const stop = new AbortController();
-  const intake = new Intake(source ?? emptyBody(), limits, digest, onProgress, stop.signal);
+  const body = source ?? emptyBody();
+  const intake = new Intake(body, limits, digest, options.inspection, onProgress, stop.signal);
   const longestPart = Math.max(0, Math.min(plan.partBytes, declaredBytes ?? maxBytes, maxBytes));
   const isStreamed = plan.buffers === 0 && declaredBytes !== undefined;
   const buffers = isStreamed
@@ -81,9 +85,13 @@ export interface IngestOptions {
   readonly declaredBytes: number | undefined;
   /** The longest image allowed (STO-5). */
   readonly maxBytes: number;
+  /** The longest body allowed, if that is less. */
+  readonly bodyLimit?: IntakeLimits["body"];
   readonly hashAlgorithm: HashAlgorithm;
   /** What else is to be computed. */
   readonly extraHashes?: readonly HashAlgorithm[];
+  /** Judges the content: nothing of a body that it refuses as a whole is stored for good. */
+  readonly inspection?: Inspection | undefined;
   /** Begins the upload of parts and remembers its id; called once, and not for a single part. */
   readonly openMultipart: () => Promise<string>;
   /**

@@ -12,11 +12,21 @@ export interface IntakeLimits {
   readonly declaredBytes: number | undefined;
   /** The longest image allowed. */
   readonly maxBytes: number;
+  /** The longest body that this deployment takes, and what is said of a longer one. */
+  readonly body?: { readonly maxBytes: number; readonly fault: () => Fault } | undefined;
   /** The longest body that can be cut into parts. */
   readonly maxTotalBytes: number;
 }
 
-/** Reads a body until told to stop; counts, checks, hashes and reports its bytes as they pass. */
+/** Looks at bytes as they pass, and stops them by throwing a Fault. */
+export interface Inspection {
+  /** The next bytes, which are free for other use afterwards. */
+  take(bytes: Uint8Array): void;
+  /** There are no more. */
+  finish(): void;
+}
+
+/** Reads a body until told to stop; counts, checks, inspects, hashes and reports its bytes as they pass. */
 export class Intake {
   /** Whether the body was read to its end, and with it the announced length reached. */
   isEnded = false;
@@ -31,6 +41,7 @@ export class Intake {
     source: ReadableStream<Uint8Array>,
     private readonly limits: IntakeLimits,
     private readonly digest: ImageDigest,
+    private readonly inspection: Inspection | undefined,
     private readonly onProgress: (bytesSoFar: number) => Promise<void> | void,
     private readonly stopped: AbortSignal,
   ) {
@@ -63,10 +74,12 @@ export class Intake {
     this.stopped.throwIfAborted();
     if (chunk.length === 0) {
       this.assertComplete();
+      this.inspection?.finish();
       this.isEnded = true;
     } else {
       this.received += chunk.length;
       this.assertWithinLimits();
+      this.inspection?.take(chunk);
       await this.digest.update(chunk);
       await this.onProgress(this.received);
     }
@@ -81,7 +94,8 @@ export class Intake {
 
   /** Names the limit that is reached first, of two alike the image's (STO-5, SIZ-2). */
   private assertWithinLimits(): void {
-    const { declaredBytes = Number.POSITIVE_INFINITY, maxBytes, maxTotalBytes } = this.limits;
+    const { declaredBytes = Number.POSITIVE_INFINITY, maxBytes, maxTotalBytes, body } = this.limits;
+    if (body !== undefined && this.received > body.maxBytes) throw body.fault();
     const allowed = Math.min(declaredBytes, maxBytes, maxTotalBytes);
     if (this.received <= allowed) return;
     if (allowed === maxBytes) throw new Fault("image_too_large", { maximum: maxBytes });

@@ -8,6 +8,7 @@ const MAX_PARTS = 10_000;
 // Where a known length is cut, some room is left below R2's limit.
 const TARGET_PARTS = 9_000;
 const SMALLEST_BYTES = 8 * MiB;
+/** A part up to here is held in memory, so that it can be sent again. */
 const LARGEST_BUFFERED_BYTES = 16 * MiB;
 
 /** How an upload is cut into parts. */
@@ -37,6 +38,14 @@ export function planParts(lengthBytes: number | undefined): PartPlan {
 export function buffersFor(partBytes: number): number {
   if (partBytes > LARGEST_BUFFERED_BYTES) return 0;
   return Math.floor(BUFFER_BUDGET_BYTES / partBytes);
+}
+
+/** The longest resumable upload, whose parts are all held in memory one after the other: about 156 GiB. */
+export const MAX_RESUMABLE_BYTES = LARGEST_BUFFERED_BYTES * MAX_PARTS;
+
+/** The size of the parts of a resumable upload of this length. */
+export function resumablePartBytes(lengthBytes: number | undefined): number {
+  return Math.min(choosePartBytes(lengthBytes), LARGEST_BUFFERED_BYTES);
 }
 
 function choosePartBytes(lengthBytes: number | undefined): number {

@@ -30,7 +30,7 @@ export interface TransferOptions {
   /** Parts that are there from an earlier time, by number. */
   readonly stored: ReadonlyMap<number, PartReceipt>;
   /** Takes all bytes in order; it has had those of the parts stored. Undefined: nothing is hashed. */
-  readonly digest: RunningDigest | undefined;
+  readonly digest: Pick<RunningDigest, "take"> | undefined;
   /** A part is there: stored, and hashed where there is a digest. Awaited, for it is the caller's checkpoint. */
   readonly onStored: (receipt: PartReceipt) => Promise<void>;
   /** So many bytes more were read. */

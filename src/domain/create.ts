@@ -4,7 +4,8 @@ import type { Image, Visibility } from "./image.ts";
 import type { ImageSchema } from "./image-schema.ts";
 import type { Limits } from "./limits.ts";
 import { assertNameLength, assertPropertyQuota, isFact, isLink, isReserved } from "./properties.ts";
-import { readOwner, readVisibility, setterOf, textOrNull } from "./settable.ts";
+import { assertMay, type PropertyProtection } from "./property-protection.ts";
+import { isCustom, readOwner, readVisibility, setterOf, textOrNull } from "./settable.ts";
 import { assertFits, assertStorable } from "./storable.ts";
 import { assertTagQuota } from "./tags.ts";
 
@@ -30,6 +31,7 @@ export interface CreateRequest {
 /** What a new image takes from elsewhere than its request's fields. */
 export interface CreateContext {
   readonly limits: Limits;
+  readonly protection: PropertyProtection;
   /** The owner that policy has let pass: the request's, or else the caller's project. */
   readonly owner: string | null;
   /** The request's id, or else a new one. */
@@ -62,13 +64,16 @@ export function parseCreate(body: unknown, schema: ImageSchema): CreateRequest {
 
 /** The new image, once policy has let the request pass. */
 export function finishCreate(request: CreateRequest, context: CreateContext): Image {
-  const { limits } = context;
+  const { limits, protection } = context;
   let image = newImage(context);
   const properties = new Map<string, string | null>();
   for (const [name, value] of request.fields) {
     const set = setterOf(name);
     if (set !== undefined) image = { ...image, ...set(value) };
-    else if (isCustom(name)) properties.set(name, textOrNull(value));
+    else if (isCustom(name)) {
+      assertMay(protection, "create", name);
+      properties.set(name, textOrNull(value));
+    }
   }
   image = { ...image, properties };
 
@@ -109,10 +114,6 @@ function newImage({ id, owner, nowMs }: CreateContext): Image {
     locations: [],
     staged: null,
   };
-}
-
-function isCustom(name: string): boolean {
-  return name !== "id" && name !== "locations" && !isFact(name);
 }
 
 function refuseReadOnly(

@@ -1,4 +1,5 @@
 import { Fault } from "./fault.ts";
+import type { Hashes } from "./image.ts";
 
 /** Hex digits of a digest by its algorithm. */
 const HEX_DIGITS = { sha512: 128, sha384: 96, sha256: 64, sha1: 40, md5: 32 } as const;
@@ -30,6 +31,15 @@ export function parseExpectedHash(name: string, given: unknown): ExpectedHash {
 export function readHash(algorithm: string, value: string): ExpectedHash | undefined {
   if (!isAlgorithm(algorithm) || value.length !== HEX_DIGITS[algorithm]) return undefined;
   return /^[0-9a-f]+$/i.test(value) ? { algorithm, value: value.toLowerCase() } : undefined;
+}
+
+/** Throws `hash_mismatch` unless the data is what was expected. */
+export function assertExpected(expected: ExpectedHash | undefined, hashes: Hashes): void {
+  if (expected === undefined) return;
+  const { algorithm, value } = expected;
+  const actual = hashes[algorithm];
+  if (actual === value) return;
+  throw new Fault("hash_mismatch", { algorithm, expected: value, actual: actual ?? "unknown" });
 }
 
 function isAlgorithm(name: string): name is Algorithm {

@@ -50,6 +50,14 @@ export const FAULTS = {
     status: 400,
     text: "The import was not done within the time that imports may take.{reason}",
   },
+  signature_unusable: {
+    status: 400,
+    text: "The signature of the image cannot be verified: {reason}.",
+  },
+  signature_mismatch: {
+    status: 400,
+    text: "The signature of the image is not one of this data by the image's certificate.",
+  },
   store_unknown: { status: 400, text: "There is no store '{storeId}'." },
   store_read_only: { status: 400, text: "The store '{storeId}' is read-only." },
   stores_ambiguous: {
@@ -66,10 +74,15 @@ export const FAULTS = {
   },
   multiple_ranges: { status: 400, text: "Only one range a request is supported." },
   unauthorized: { status: 401, text: "{reason}" },
+  upload_final: { status: 403, text: "A final upload takes no bytes of its own." },
   forbidden: { status: 403, text: "You are not authorized to complete {rule} action." },
   forbidden_reason: { status: 403, text: "{reason}" },
   property_read_only: { status: 403, text: "Property '{name}' is read-only." },
   property_reserved: { status: 403, text: "Property '{name}' is reserved." },
+  property_protected: {
+    status: 403,
+    text: "You are not permitted to {operation} the property '{name}'.",
+  },
   property_not_removable: { status: 403, text: "Property '{name}' may not be removed." },
   property_fixed: {
     status: 403,
@@ -91,6 +104,10 @@ export const FAULTS = {
   },
   not_found: { status: 404, text: "The resource could not be found." },
   identity_not_found: { status: 404, text: "Could not find {what}." },
+  upload_not_found: {
+    status: 404,
+    text: "There is no upload {uploadId}: it was never there, has expired, or was given up.",
+  },
   image_not_found: { status: 404, text: "No image found with ID {imageId}" },
   member_not_found: {
     status: 404,
@@ -108,6 +125,18 @@ export const FAULTS = {
   image_not_queued: {
     status: 409,
     text: "Image {imageId} is in status {status}; data can be uploaded only while it is queued.",
+  },
+  upload_offset: {
+    status: 409,
+    text: "The upload goes on at byte {current}, not at {offset}. Ask for its offset and go on from there.",
+  },
+  upload_incomplete: {
+    status: 409,
+    text: "The partial upload {uploadId} does not have all its bytes yet.",
+  },
+  upload_overlaps: {
+    status: 409,
+    text: "The partial upload {uploadId} has bytes at the same place. Go on with it, or delete it.",
   },
   upload_superseded: {
     status: 409,
@@ -149,6 +178,10 @@ export const FAULTS = {
     status: 410,
     text: "Image {imageId} was deleted while its data was uploaded; the data was dropped.",
   },
+  tus_version_unknown: {
+    status: 412,
+    text: "Send the header Tus-Resumable: {version}, the version of the protocol that is spoken here.",
+  },
   precondition_failed: {
     status: 412,
     text: "The image does not match the request's precondition.",
@@ -158,14 +191,27 @@ export const FAULTS = {
     status: 413,
     text: "The image is larger than the {maximum} bytes an image may have.",
   },
+  body_over_limit: {
+    status: 413,
+    text: "This service takes at most {maximum} bytes in one request. Send more in pieces, with `glimpse upload` or any tus client at /v2/images/{imageId}/uploads, or have it imported from an address: see docs/uploads.md.",
+  },
   unsupported_media_type: {
     status: 415,
     text: "Unsupported Content-Type '{given}'. Send {accepted}.",
   },
+  content_refused: { status: 415, text: "The data is refused: {reason}." },
   range_not_satisfiable: { status: 416, text: "The requested range is not satisfiable." },
+  upload_locked: {
+    status: 423,
+    text: "Another request is adding bytes to this upload. Try again in a moment.",
+  },
   request_id_too_long: {
     status: 431,
     text: "The X-Openstack-Request-ID header is longer than {maximum} characters.",
+  },
+  checksum_mismatch: {
+    status: 460,
+    text: "The bytes do not have the {algorithm} that came with them; they were dropped.",
   },
   internal: {
     status: 500,

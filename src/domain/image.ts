@@ -20,6 +20,9 @@ export interface Staging extends Location {
 /** Hex digests by the name of their algorithm, such as `sha512`. */
 export type Hashes = Readonly<Partial<Record<string, string>>>;
 
+/** What an image's record says of the format of its data. */
+export type Formats = Pick<Image, "diskFormat" | "containerFormat">;
+
 /**
  * An image record. Properties are a Map because their names are the caller's: `__proto__` is a name like
  * any other. A property is null only where the operator's schema allows it (contract REP-19).

@@ -18,7 +18,17 @@ export type ImportMethod =
       readonly region: string;
       readonly imageId: string;
       readonly serviceInterface: string;
-    };
+    }
+  /** Data that came by resumable uploads, as one object already or in several that are to be joined. */
+  | { readonly name: "resumable-upload"; readonly segments: readonly Segment[] };
+
+/** A stored piece of the data. */
+export interface Segment {
+  readonly storeId: string;
+  readonly key: string;
+  /** Bytes. */
+  readonly size: number;
+}
 
 /** What planning needs to know beyond image and request. */
 export interface ImportChecks {

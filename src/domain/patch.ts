@@ -2,6 +2,7 @@ import { Fault } from "./fault.ts";
 import type { Image } from "./image.ts";
 import type { Limits } from "./limits.ts";
 import { assertPropertyQuota } from "./properties.ts";
+import { assertMay, type PropertyProtection } from "./property-protection.ts";
 import { type Setter, setterOf, textOrNull } from "./settable.ts";
 import { formatsAreOpen } from "./status.ts";
 import { assertFits, assertStorable } from "./storable.ts";
@@ -30,6 +31,7 @@ export type PatchOperation =
 export interface PatchOptions {
   readonly limits: Limits;
   readonly isAdmin: boolean;
+  readonly protection: PropertyProtection;
   /** Throws a Fault unless the caller may have the image as it would then be (contract POL-6, POL-7). */
   readonly authorize: (rule: "publicize_image" | "communitize_image", changed: Image) => void;
   readonly nowMs: number;
@@ -53,7 +55,7 @@ export function applyPatch(
   for (const operation of operations) {
     if (operation.op === "change_locations") throw locationsAreClosed();
     const set = setterOf(operation.property);
-    if (set === undefined) changeProperty(properties, operation);
+    if (set === undefined) changeProperty(properties, operation, options);
     else changed = changeBase(changed, operation, set, options);
   }
 
@@ -65,16 +67,25 @@ export function applyPatch(
   return { ...changed, revision: image.revision + 1, updatedAtMs: options.nowMs };
 }
 
-/** Changes a custom property in place (contract PRO-9, PRO-10). */
-function changeProperty(properties: Map<string, string | null>, operation: ValueOperation): void {
+/**
+ * Changes a custom property in place (contract PRO-9, PRO-10). One that the caller may not read is to it as if it
+ * were absent (contract 13 §9).
+ */
+function changeProperty(
+  properties: Map<string, string | null>,
+  operation: ValueOperation,
+  { protection }: PatchOptions,
+): void {
   const name = operation.property;
-  const exists = properties.has(name);
+  const exists = properties.has(name) && protection.may("read", name);
   if (operation.op === "add") {
     if (exists && operation.mustBeNew) throw new Fault("property_exists", { name });
+    assertMay(protection, exists ? "update" : "create", name);
     properties.set(name, textOrNull(operation.value));
     return;
   }
   if (!exists) throw new Fault("property_missing", { name });
+  assertMay(protection, operation.op === "remove" ? "delete" : "update", name);
   if (operation.op === "remove") properties.delete(name);
   else properties.set(name, textOrNull(operation.value));
 }

@@ -21,7 +21,8 @@ const FACTS: ReadonlySet<string> = new Set([
 const RESERVED: ReadonlySet<string> = new Set(["location", "deleted", "deleted_at"]);
 const RESERVED_PREFIX = "os_glance";
 
-const MAX_NAME_CHARACTERS = 255;
+/** How long a property's name may be (contract LIM-14). */
+export const MAX_NAME_CHARACTERS = 255;
 
 /** Whether a property is one of the links that the service writes (contract CRE-2). */
 export function isLink(name: string): boolean {

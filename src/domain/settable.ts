@@ -1,4 +1,5 @@
 import { type Image, VISIBILITIES } from "./image.ts";
+import { isFact } from "./properties.ts";
 
 /*
  * The base properties that callers may set: how a value that has passed the image schema becomes part of an
@@ -26,6 +27,11 @@ const SETTERS: ReadonlyMap<string, Setter> = new Map<string, Setter>([
 /** The setter of a base property that callers may set; undefined for every other name. */
 export function setterOf(name: string): Setter | undefined {
   return SETTERS.get(name);
+}
+
+/** Whether a name of a create body is that of a custom property, and not of a base one. */
+export function isCustom(name: string): boolean {
+  return setterOf(name) === undefined && name !== "id" && name !== "locations" && !isFact(name);
 }
 
 /** Reads a visibility that the schema has checked. */

@@ -1,3 +1,5 @@
+import { TUS_REQUEST_HEADERS, TUS_RESPONSE_HEADERS } from "./tus.ts";
+
 /*
  * Browser front ends call the service from another origin and send the token in a header of their own, never
  * in a cookie; so an answer to any origin gives nothing away that the token does not.
@@ -16,6 +18,7 @@ const REQUEST_HEADERS = [
   "If-None-Match",
   "If-Range",
   "Range",
+  ...TUS_REQUEST_HEADERS,
   "X-Auth-Token",
   "X-Identity-Status",
   "X-Image-Meta-Checksum",
@@ -40,6 +43,7 @@ const RESPONSE_HEADERS = [
   "Location",
   "OpenStack-Image-Import-Methods",
   "OpenStack-Image-Store-IDs",
+  ...TUS_RESPONSE_HEADERS,
   "WWW-Authenticate",
   "X-Auth-Token",
   "X-Image-Meta-Checksum",
@@ -52,8 +56,8 @@ const RESPONSE_HEADERS = [
 ].join(", ");
 
 /** The answer to OPTIONS on any path, without a token (contract RT-22). */
-export function answerOptions(): Response {
-  return new Response(null, { headers: { allow: `${METHODS}, OPTIONS` } });
+export function answerOptions(more: Readonly<Record<string, string>> = {}): Response {
+  return new Response(null, { headers: { allow: `${METHODS}, OPTIONS`, ...more } });
 }
 
 /** Adds the CORS headers when a browser from an allowed origin asks. */

@@ -12,7 +12,9 @@ const REASONS: Readonly<Record<number, string>> = {
   413: "Request Entity Too Large",
   415: "Unsupported Media Type",
   416: "Requested Range Not Satisfiable",
+  423: "Locked",
   431: "Request Header Fields Too Large",
+  460: "Checksum Mismatch",
   500: "Internal Server Error",
   501: "Not Implemented",
   503: "Service Unavailable",
@@ -54,6 +56,8 @@ function faultHeaders(fault: Fault, request: Request, baseUrl: string): Record<s
       return { "www-authenticate": `Keystone uri="${baseUrl}/identity"` };
     case "method_not_allowed":
       return { allow: detail("allow") };
+    case "tus_version_unknown":
+      return { "tus-version": detail("version") };
     case "range_not_satisfiable":
       return { "content-range": `bytes */${detail("size")}` };
     case "unsupported_media_type":

@@ -6,6 +6,12 @@ import { Fault } from "../domain/fault.ts";
 import { type Image, MEMBER_STATUSES, type Member } from "../domain/image.ts";
 import { exceeds } from "../domain/limits.ts";
 import { applyPatch, type PatchOperation } from "../domain/patch.ts";
+import type {
+  AppendRequest,
+  JoinRequest,
+  ResumableRequest,
+  ResumableView,
+} from "../domain/resumable-upload.ts";
 import { hasData } from "../domain/status.ts";
 import { addTag, removeTag } from "../domain/tags.ts";
 import { seesMember } from "../domain/visibility.ts";
@@ -13,6 +19,7 @@ import { log } from "../lib/log.ts";
 import { Imports } from "./imports.ts";
 import { Keeper } from "./keeper.ts";
 import { blobsOf, owe, Removals } from "./removals.ts";
+import { Resumables } from "./resumables.ts";
 import type {
   Caller,
   ImportCall,
@@ -22,6 +29,7 @@ import type {
   UploadGrant,
   UploadRequest,
 } from "./rpc.ts";
+import { settle } from "./rpc.ts";
 import { Uploads } from "./uploads.ts";
 
 /** The pause before the alarm that follows one which failed. */
@@ -32,14 +40,15 @@ const ALARM_PAUSE_MS = 10_000;
  * D1), is decided on the row as it stands, and is written back under the row's revision, so that even a
  * second, stale instance of the object cannot overwrite a newer state (keeper.ts).
  *
- * Its own storage, the ledger, holds unfinished work only: an upload (uploads.ts), an import (imports.ts), bytes
- * that must go (removals.ts). The alarm stands at the earliest of their deadlines.
+ * Its own storage, the ledger, holds unfinished work only: an upload (uploads.ts), resumable ones (resumables.ts), an
+ * import (imports.ts), bytes that must go (removals.ts). The alarm stands at the earliest of their deadlines.
  */
 export class ImageObject extends DurableObject<Env> {
   readonly #keeper: Keeper;
   readonly #removals: Removals;
   readonly #uploads: Uploads;
   readonly #imports: Imports;
+  readonly #resumables: Resumables;
 
   constructor(state: DurableObjectState, env: Env) {
     super(state, env);
@@ -47,13 +56,14 @@ export class ImageObject extends DurableObject<Env> {
     this.#removals = new Removals(this.#keeper);
     this.#uploads = new Uploads(this.#keeper);
     this.#imports = new Imports(this.#keeper);
+    this.#resumables = new Resumables(this.#keeper, this.#imports);
   }
 
   // --- Metadata -----------------------------------------------------------------------------------------
 
   /** Applies a whole patch or nothing; returns the image as it then is. An empty patch changes nothing. */
   patch(caller: Caller, operations: readonly PatchOperation[]): Promise<Outcome<Image>> {
-    return this.#keeper.answer(async ({ limits, policy }) => {
+    return this.#keeper.answer(async ({ limits, policy, protectProperties }) => {
       const found = await this.#keeper.find(caller);
       const { image } = found;
       // An empty patch needs only the right to see the image (contract PAT-6).
@@ -63,6 +73,7 @@ export class ImageObject extends DurableObject<Env> {
       const changed = applyPatch(image, operations, {
         limits,
         isAdmin: policy.isAdmin(caller.identity),
+        protection: protectProperties(caller.identity),
         authorize: (rule) => policy.enforceOnImage(rule, caller.identity, found),
         nowMs: Date.now(),
       });
@@ -142,6 +153,7 @@ export class ImageObject extends DurableObject<Env> {
         ...blobsOf(image).map(({ storeId, key }) => owe(image.id, { store: storeId, key }, nowMs)),
         ...(await this.#uploads.owedByDeletion(nowMs)),
         ...(await this.#imports.owedByDeletion(nowMs)),
+        ...(await this.#resumables.owedByDeletion(nowMs)),
       ];
       await this.#removals.owing(doomed, async () => {
         const [buried] = await this.#keeper.db.batch([
@@ -152,6 +164,7 @@ export class ImageObject extends DurableObject<Env> {
       });
       await this.#keeper.ledger.write({ upload: undefined });
       await this.#imports.stop(image.id);
+      await this.#resumables.stop();
     });
   }
 
@@ -202,6 +215,32 @@ export class ImageObject extends DurableObject<Env> {
     return this.#keeper.answer(() => this.#uploads.abandon(imageId, attemptId));
   }
 
+  createResumable(caller: Caller, request: ResumableRequest): Promise<Outcome<ResumableView>> {
+    return this.#keeper.answer(() => this.#resumables.create(caller, request));
+  }
+
+  joinResumables(caller: Caller, request: JoinRequest): Promise<Outcome<ResumableView>> {
+    return this.#keeper.answer(() => this.#resumables.join(caller, request));
+  }
+
+  showResumable(caller: Caller, id: string): Promise<Outcome<ResumableView>> {
+    return settle(this.#resumables.show(caller, id));
+  }
+
+  /** Takes bytes for as long as they come, beside whatever else goes on with the image. */
+  appendResumable(
+    caller: Caller,
+    id: string,
+    request: AppendRequest,
+    body: ReadableStream<Uint8Array>,
+  ): Promise<Outcome<ResumableView>> {
+    return settle(this.#resumables.append(caller, id, request, body));
+  }
+
+  terminateResumable(caller: Caller, id: string): Promise<Outcome<void>> {
+    return settle(this.#resumables.terminate(caller, id));
+  }
+
   /** Accepts an import, which then goes on by alarm; gives its task's id, none if there is nothing to do. */
   beginImport(caller: Caller, call: ImportCall): Promise<Outcome<string | undefined>> {
     return this.#imports.begin(caller, call);
@@ -226,6 +265,7 @@ export class ImageObject extends DurableObject<Env> {
   async #takeStock() {
     const { ledger } = this.#keeper;
     await this.#uploads.expire();
+    await this.#resumables.expire();
     const { owed } = await ledger.read();
     const nowMs = Date.now();
     const first = owed.find((entry) => entry.dueMs <= nowMs);

@@ -1,6 +1,7 @@
 import type { ExpectedHash } from "../domain/expected-hash.ts";
 import { Fault } from "../domain/fault.ts";
 import type { Hashes, Image, Location } from "../domain/image.ts";
+import type { ImageSignature } from "../domain/image-signature.ts";
 import type { ImportMethod } from "../domain/import-plan.ts";
 import type { Validator } from "../net/source.ts";
 
@@ -24,6 +25,8 @@ export interface ImportJob {
   /** Whether a store that fails makes all fail. */
   readonly mustSucceed: boolean;
   readonly expected: ExpectedHash | undefined;
+  /** That of the image when the work began (contract 13 §8); null: it has none, undefined: nobody has looked yet. */
+  readonly signature: ImageSignature | null | undefined;
   /** When it has to be done. */
   readonly deadlineMs: number;
   /** When to go on with it. */
@@ -52,6 +55,8 @@ export interface Base {
   readonly isOurs: boolean;
   /** Whether it has been looked at for compression. */
   readonly isPlain: boolean;
+  /** Bytes of the disk within, null where that is unknown; undefined: the content has not been checked yet. */
+  readonly virtualSize: number | null | undefined;
 }
 
 /** A blob that is being written. */
@@ -121,7 +126,15 @@ export function baseOfImage(image: Image, defaultStoreId: string, failures: numb
       image.osHashValue !== null && { [image.osHashAlgo]: image.osHashValue }),
   };
   const { store: storeId, key } = source;
-  return { storeId, key, size: image.size, hashes, isOurs: false, isPlain: true };
+  return {
+    storeId,
+    key,
+    size: image.size,
+    hashes,
+    isOurs: false,
+    isPlain: true,
+    virtualSize: undefined,
+  };
 }
 
 /** The stores that are left without a copy by an import that fails as a whole (contract 10 §9). */
@@ -129,15 +142,6 @@ export function failedByFailure(job: ImportJob, failedStore: string | undefined)
   const isCopy = job.method.name === "copy-image";
   if (!isCopy || failedStore === undefined) return [...job.stores];
   return [...job.failedStores, failedStore];
-}
-
-/** Throws `hash_mismatch` when the data is not what was expected. */
-export function assertExpected(expected: ExpectedHash | undefined, hashes: Hashes): void {
-  if (expected === undefined) return;
-  const actual = hashes[expected.algorithm];
-  if (actual === expected.value) return;
-  const { algorithm, value } = expected;
-  throw new Fault("hash_mismatch", { algorithm, expected: value, actual: actual ?? "unknown" });
 }
 
 /** The pause after the n-th failure in a row. */

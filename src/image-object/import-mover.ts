@@ -1,15 +1,20 @@
 import { type HashAlgorithm, isHashAlgorithm, RunningDigest } from "../blob/digest.ts";
 import { ingest } from "../blob/ingest.ts";
+import { joinedSource } from "../blob/joined-source.ts";
 import { blobKey } from "../blob/keys.ts";
 import { planParts } from "../blob/part-size.ts";
+import type { ByteRange } from "../blob/store.ts";
 import { blobSource, hashSource, type RangedSource, transfer } from "../blob/transfer.ts";
 import { detectPacking, openUnpacked, PACKING_HEAD_BYTES } from "../blob/unpack.ts";
 import { withoutValues } from "../db/errors.ts";
 import { updateTask } from "../db/tasks.ts";
 import { Fault } from "../domain/fault.ts";
-import type { Hashes } from "../domain/image.ts";
+import type { Hashes, Image } from "../domain/image.ts";
+import { type ImageSignature, readSignature, signedHash } from "../domain/image-signature.ts";
 import { assertNameLength } from "../domain/properties.ts";
 import { assertFits, assertStorable } from "../domain/storable.ts";
+import { inspectRanges } from "../inspect/inspect-ranges.ts";
+import { Inspector } from "../inspect/inspector.ts";
 import { log } from "../lib/log.ts";
 import { describeRemoteImage, findEndpoint } from "../net/image-api.ts";
 import { type Door, remembering } from "../net/resolve.ts";
@@ -69,6 +74,7 @@ export class Mover {
 
   /** Finds out what the source has, and begins to bring it to the first store. */
   async fetch(): Promise<void> {
+    if (this.options.job.method.name === "resumable-upload") return this.#join();
     const { url, headers, size, job } = await this.#reach();
     const options = { ...this.#door, headers, signal: this.options.signal };
     const facts = await probe(url, options);
@@ -84,6 +90,29 @@ export class Mover {
       const whole = await readAll(url, options);
       return { stream: whole.stream, size: whole.size ?? size };
     });
+  }
+
+  /** Begins to put the segments of an upload together. */
+  async #join(): Promise<void> {
+    const { job, signal } = this.options;
+    const source = this.#segments();
+    const { partBytes } = planParts(source.size);
+    if (source.size > partBytes) {
+      const ranged = { size: source.size, partBytes, validator: {} };
+      return this.#checkpoint({ ...job, target: this.#newTarget("fetch", baseStore(job), ranged) });
+    }
+    await this.#pour("fetch", baseStore(job), job, async () => {
+      const stream = await readWhole(source, signal);
+      return { stream, size: source.size };
+    });
+  }
+
+  #segments(): RangedSource {
+    const { method } = this.options.job;
+    const segments = method.name === "resumable-upload" ? method.segments : [];
+    return joinedSource(
+      segments.map(({ storeId, key, size }) => blobSource(this.keeper.store(storeId), key, size)),
+    );
   }
 
   /** Where the source is. Of a remote image the record is read first, and noted in the job (contract 10 §12). */
@@ -106,26 +135,40 @@ export class Mover {
     });
     const { size, hash, diskFormat, containerFormat, properties } = remote;
     const described = { diskFormat, containerFormat, properties: Object.fromEntries(properties) };
-    await this.#assertTakeable(described);
+    const signature = (await this.#assertTakeable(described)) ?? null;
     const expected = job.expected ?? hash;
     const headers = { "x-auth-token": token };
-    return { url, headers, size, job: { ...job, expected, described } };
+    return { url, headers, size, job: { ...job, expected, described, signature } };
   }
 
-  /** Refuses what the image could not take over from the remote one in the end. */
-  async #assertTakeable(described: Description): Promise<void> {
+  /** Refuses what the image could not take over from the remote one in the end. Gives the signature that it then has. */
+  async #assertTakeable(described: Description): Promise<ImageSignature | undefined> {
     const { diskFormats, containerFormats } = this.keeper.config.limits;
     const { diskFormat, containerFormat } = described;
     const isKnown =
       (diskFormat === null || diskFormats.includes(diskFormat)) &&
       (containerFormat === null || containerFormats.includes(containerFormat));
     if (!isKnown) throw rejected("the remote image has a format that is not known here");
-    const image = await this.keeper.present(this.options.job.imageId);
-    if (image === undefined) throw this.#gone();
-    const after = withDescription(image, described);
+    const after = withDescription(await this.#image(), described);
     for (const name of after.properties.keys()) assertNameLength(name);
     assertFits(after);
     assertStorable(after);
+    return this.#signatureOf(after);
+  }
+
+  /** Finds out whether the data will have to bear a signature, and whether that could be verified. */
+  async noteSignature(): Promise<void> {
+    const { job } = this.options;
+    const signature = await this.#signatureOf(await this.#image());
+    await this.#checkpoint({ ...job, signature: signature ?? null });
+  }
+
+  async #signatureOf({ properties }: Image): Promise<ImageSignature | undefined> {
+    const signature = readSignature(properties);
+    if (signature !== undefined) {
+      await this.keeper.config.signatures.verifier(signature, Date.now());
+    }
+    return signature;
   }
 
   /** The address of a remote image's data, and the token that it takes. */
@@ -155,6 +198,7 @@ export class Mover {
     const digest =
       this.memory.digestOf(target.key) ??
       (stored.size === 0 ? this.memory.keepDigest(target.key, this.#newDigest()) : undefined);
+    const inOrder = digest && (await this.#inspecting(digest, target));
     const store = this.keeper.store(target.storeId);
     let done = stored.size * partBytes;
     await this.#watched((watchedSignal, touch) =>
@@ -164,7 +208,7 @@ export class Mover {
         uploadId,
         partBytes,
         stored,
-        digest,
+        digest: inOrder,
         onStored: async (receipt) => {
           // A job that was ended has left the ledger, and nothing is to follow it there.
           signal.throwIfAborted();
@@ -203,11 +247,8 @@ export class Mover {
   /** Unpacks compressed bytes where that is configured (contract 10 §14, image_decompression). */
   async unpack(base: Base): Promise<void> {
     const { job } = this.options;
-    const { plugins } = this.keeper.config.importPlugins;
-    const image = await this.keeper.present(job.imageId);
-    const isWanted =
-      plugins.includes("image_decompression") && image?.containerFormat !== "compressed";
-    const packing = isWanted ? detectPacking(await this.#headOf(base)) : undefined;
+    const image = await this.#image();
+    const packing = this.#mayBePacked(image) ? detectPacking(await this.#headOf(base)) : undefined;
     if (packing === undefined) {
       return this.#checkpoint({ ...job, base: { ...base, isPlain: true } });
     }
@@ -218,13 +259,60 @@ export class Mover {
     }));
   }
 
+  /** Whether compressed data is to be unpacked; that of an image which is to be compressed stays so. */
+  #mayBePacked({ containerFormat }: Image): boolean {
+    const { plugins } = this.keeper.config.importPlugins;
+    // Plugins are for imports (contract 10 §14).
+    const isUpload = this.options.job.method.name === "resumable-upload";
+    const isWanted = plugins.includes("image_decompression") && !isUpload;
+    return isWanted && containerFormat !== "compressed";
+  }
+
   /** What was fetched or unpacked is the base from now on; packed bytes have done their duty. */
   async takeForBase({ purpose, storeId, key, content }: Target): Promise<void> {
     const { job } = this.options;
     if (content === undefined) return;
     const isPlain = purpose === "unpack";
-    const base: Base = { storeId, key, ...content, isOurs: true, isPlain };
+    const own = { isOurs: true, isPlain, virtualSize: undefined };
+    const base: Base = { storeId, key, ...content, ...own };
     await this.#checkpoint({ ...job, base, target: undefined, failures: 0 }, job.base);
+  }
+
+  // --- Checks -------------------------------------------------------------------------------------------
+
+  /** Holds data that is there, whole and unpacked, against the image's format and signature (contract 13 §§3, 8). */
+  async check(base: Base): Promise<void> {
+    const { job } = this.options;
+    const { config } = this.keeper;
+    const image = withDescription(await this.#image(), job.described);
+    const read = async (range: ByteRange) =>
+      new Response(await this.#openBlob(base, range)).bytes();
+    const { virtualSize } = await inspectRanges(base.size, read, image, config.inspection);
+    if (job.signature) {
+      const verifier = await config.signatures.verifier(job.signature, Date.now());
+      await verifier.verify(base.hashes[verifier.algorithm] ?? "");
+    }
+    await this.#checkpoint({ ...job, base: { ...base, virtualSize } });
+  }
+
+  /** Looks at data as it comes, so that most of what is refused in the end need not come at all. */
+  async #earlyInspection({ purpose }: Target, job: ImportJob): Promise<Inspector | undefined> {
+    const image = await this.#image();
+    if (purpose !== "fetch" || this.#mayBePacked(image)) return undefined;
+    return new Inspector(withDescription(image, job.described), this.keeper.config.inspection);
+  }
+
+  /** A digest whose bytes are inspected before it has them, if it begins with the first one. */
+  async #inspecting(digest: RunningDigest, target: Target): Promise<Pick<RunningDigest, "take">> {
+    const inspector =
+      digest.position === 0 ? await this.#earlyInspection(target, this.options.job) : undefined;
+    if (inspector === undefined) return digest;
+    return {
+      take: (offset, bytes) => {
+        inspector.take(bytes);
+        return digest.take(offset, bytes);
+      },
+    };
   }
 
   // --- Hashes -------------------------------------------------------------------------------------------
@@ -246,6 +334,10 @@ export class Mover {
 
   async hashBase(base: Base): Promise<void> {
     const hashes = await this.#hash(base);
+    const isDamaged = Object.entries(base.hashes).some(
+      ([name, value]) => hashes[name] !== undefined && hashes[name] !== value,
+    );
+    if (isDamaged) throw unreachable("its stored copy is damaged");
     await this.#checkpoint({ ...this.options.job, base: { ...base, hashes } });
   }
 
@@ -279,12 +371,15 @@ export class Mover {
 
   /** Those of the image for a copy of it, which may be none; else those that it is to have and to be held against. */
   #algorithms(): readonly HashAlgorithm[] {
-    const { method, base, expected } = this.options.job;
-    if (method.name === "copy-image") {
-      return Object.keys(base?.hashes ?? {}).filter(isHashAlgorithm);
-    }
+    const { method, base, expected, signature } = this.options.job;
     const { hashAlgorithm } = this.keeper.config;
-    return ["md5", hashAlgorithm, ...(expected === undefined ? [] : [expected.algorithm])];
+    const own =
+      method.name === "copy-image"
+        ? Object.keys(base?.hashes ?? {}).filter(isHashAlgorithm)
+        : (["md5", hashAlgorithm] as const);
+    const expectedHash = expected === undefined ? [] : [expected.algorithm];
+    const signed = signature ? [signedHash(signature)] : [];
+    return [...own, ...expectedHash, ...signed];
   }
 
   #newDigest(): RunningDigest {
@@ -298,6 +393,7 @@ export class Mover {
     if (purpose === "copy" && base !== undefined) {
       return blobSource(this.keeper.store(base.storeId), base.key, base.size);
     }
+    if (method.name === "resumable-upload") return this.#segments();
     if (ranged === undefined) throw new Error("the target is not written in parts");
     const { size, validator } = ranged;
     const remote = this.#remoteData();
@@ -331,6 +427,7 @@ export class Mover {
     const { config } = this.keeper;
     let multipartId: string | undefined;
     const written = await this.#watched(async (watchedSignal, touch) => {
+      const inspection = await this.#earlyInspection(target, job);
       const { stream, size } = await open();
       return ingest(stream, {
         store,
@@ -339,6 +436,7 @@ export class Mover {
         maxBytes: config.limits.imageBytes,
         hashAlgorithm: config.hashAlgorithm,
         extraHashes: this.#algorithms(),
+        inspection,
         openMultipart: async () => {
           multipartId = await this.#openMultipart(target);
           return multipartId;
@@ -365,12 +463,7 @@ export class Mover {
 
   async #readBase(base: Base): Promise<Pour> {
     const source = blobSource(this.keeper.store(base.storeId), base.key, base.size);
-    const { signal } = this.options;
-    const stream =
-      base.size === 0
-        ? new Blob([]).stream()
-        : await source.read({ offset: 0, length: base.size }, signal);
-    return { stream, size: base.size };
+    return { stream: await readWhole(source, this.options.signal), size: base.size };
   }
 
   async #openBlob(base: Base, range?: { offset: number; length: number }) {
@@ -417,6 +510,12 @@ export class Mover {
       if (job.target?.key !== current.target?.key) await ledger.clearParts();
       await ledger.write({ job, owed: [...owed, ...doomed] });
     });
+  }
+
+  async #image(): Promise<Image> {
+    const image = await this.keeper.present(this.options.job.imageId);
+    if (image === undefined) throw this.#gone();
+    return image;
   }
 
   #gone(): Fault {
@@ -483,6 +582,13 @@ function rangedBy(facts: SourceFacts, isHashKnown: boolean): Target["ranged"] {
   if (!isTold && !isHashKnown) return undefined;
   const { partBytes } = planParts(size);
   return size > partBytes ? { size, partBytes, validator } : undefined;
+}
+
+async function readWhole(
+  { size, read }: RangedSource,
+  signal: AbortSignal,
+): Promise<ReadableStream<Uint8Array>> {
+  return size === 0 ? new Blob([]).stream() : read({ offset: 0, length: size }, signal);
 }
 
 function tooSlow(): Fault {

@@ -86,12 +86,16 @@ export class ImportRecord {
 
   /** Everything an import has written or taken over that is not the row's yet. */
   owedBy(job: ImportJob, nowMs: number): readonly Owed[] {
-    const { imageId, base, target, copies } = job;
+    const { imageId, base, target, copies, method } = job;
     const leaseMs = this.keeper.config.uploadLeaseMs;
     const unfinished = [
       ...(target === undefined ? [] : [target]),
       ...(base?.isOurs ? [{ ...base, multipartId: undefined }] : []),
       ...copies.map(({ store, key }) => ({ storeId: store, key, multipartId: undefined })),
+      ...(method.name === "resumable-upload" ? method.segments : []).map(({ storeId, key }) => ({
+        ...{ storeId, key },
+        multipartId: undefined,
+      })),
     ];
     return unfinished
       .filter((blob, index) => unfinished.findIndex(({ key }) => key === blob.key) === index)
@@ -161,6 +165,7 @@ export class ImportRecord {
       ...withDescription(image, described),
       status: "active",
       size: base.size,
+      virtualSize: base.virtualSize ?? null,
       checksum: base.hashes.md5 ?? null,
       osHashAlgo: hashAlgorithm,
       osHashValue: base.hashes[hashAlgorithm] ?? null,

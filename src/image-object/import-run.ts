@@ -1,14 +1,9 @@
 import { withoutValues } from "../db/errors.ts";
 import { updateTask } from "../db/tasks.ts";
+import { assertExpected } from "../domain/expected-hash.ts";
 import { Fault, type FaultCode } from "../domain/fault.ts";
 import { log } from "../lib/log.ts";
-import {
-  assertExpected,
-  baseOfImage,
-  type ImportJob,
-  nextStore,
-  retryPauseMs,
-} from "./import-job.ts";
+import { baseOfImage, type ImportJob, nextStore, retryPauseMs } from "./import-job.ts";
 import { type RunMemory, TIME_IS_UP } from "./import-memory.ts";
 import { Mover } from "./import-mover.ts";
 import type { ImportRecord } from "./import-record.ts";
@@ -107,6 +102,7 @@ export class ImportRun {
   /** The one thing to be done next. */
   async #step(job: ImportJob, mover: Mover): Promise<void> {
     const { base, target } = job;
+    if (job.signature === undefined) return mover.noteSignature();
     if (target !== undefined) return this.#goOn(job, mover);
     if (base === undefined) return mover.fetch();
     if (!mover.isHashed(base.hashes)) return mover.hashBase(base);
@@ -114,6 +110,7 @@ export class ImportRun {
       assertExpected(job.expected, base.hashes);
       return mover.unpack(base);
     }
+    if (base.virtualSize === undefined) return mover.check(base);
     const storeId = nextStore(job);
     if (storeId === undefined) return this.keeper.alone(() => this.record.succeed(job));
     // Bytes that lie in the right store already are not moved.

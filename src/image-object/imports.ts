@@ -7,15 +7,16 @@ import {
   type TaskChange,
   updateTask,
 } from "../db/tasks.ts";
+import type { ExpectedHash } from "../domain/expected-hash.ts";
 import { Fault } from "../domain/fault.ts";
-import { type Image, withoutData } from "../domain/image.ts";
+import { type Hashes, type Image, withoutData } from "../domain/image.ts";
 import {
   importTaskOf,
   lockExpiresAtMs,
   withImportEnded,
   withImportStarted,
 } from "../domain/import-notes.ts";
-import { type ImportPlan, planImport } from "../domain/import-plan.ts";
+import { type ImportPlan, planImport, type Segment } from "../domain/import-plan.ts";
 import type { Task } from "../domain/task.ts";
 import { log } from "../lib/log.ts";
 import { admitUri } from "../net/resolve.ts";
@@ -57,6 +58,47 @@ export class Imports {
         return this.keeper.alone(() => this.#accept(caller, call));
       })(),
     );
+  }
+
+  /**
+   * Takes data over that came by a resumable upload, to hash it where that is still to be done, to check it, and to make
+   * it the image's; under the lock. To take over the same again is to go on with it.
+   */
+  async takeOver(arrived: ArrivedUpload): Promise<void> {
+    const { ledger, config } = this.keeper;
+    const { imageId, storeId, key, size, hashes, segments } = arrived;
+    const image = await this.keeper.present(imageId);
+    if (image === undefined) throw new Fault("image_gone", { imageId });
+    const { job: old } = await ledger.read();
+    const isOurs = old !== undefined && image.status === "importing" && isSame(old, arrived);
+    if (isOurs) return;
+    if (image.status !== "queued") {
+      throw new Fault("image_not_queued", { imageId, status: image.status });
+    }
+    if (old !== undefined) throw new Fault("try_again");
+    const nowMs = Date.now();
+    const method = {
+      name: "resumable-upload",
+      segments: key === undefined ? segments : [],
+    } as const;
+    const plan = { method, stores: [storeId], mustSucceed: true, expected: arrived.expected };
+    const task: Task = {
+      ...this.#newTask(image, nowMs),
+      type: "api_image_import",
+      owner: arrived.projectId,
+      userId: arrived.userId,
+      requestId: arrived.requestId,
+      input: {
+        image_id: imageId,
+        import_req: { method: { name: method.name } },
+        backend: [config.stores.isMulti ? storeId : null],
+      },
+    };
+    const own = { isOurs: true, isPlain: false, virtualSize: undefined };
+    const base = key === undefined ? undefined : { storeId, key, size, hashes, ...own };
+    const job = { ...this.#newJob(image, task.id, plan, nowMs), base };
+    const after = this.#importing(image, new Map(), plan, task);
+    await this.#start({ image, after, task, job, old, preempted: undefined });
   }
 
   /** Goes on with the import that is due, until it is over, has to wait, or an alarm's time is up. */
@@ -122,21 +164,38 @@ export class Imports {
     return { taskId, isValid: task !== undefined && lockExpiresAtMs(task) > nowMs };
   }
 
-  /** Under the lock: ledger and alarm first, then row and task in one batch. */
+  /** Under the lock: what was asked for is judged once more, and begun. */
   async #accept(caller: Caller, call: ImportCall): Promise<string | undefined> {
     const { ledger } = this.keeper;
     const { image, plan, holder } = await this.#judge(caller, call);
     if (plan === undefined) return undefined;
     const nowMs = Date.now();
     const task = this.#taskOf(image, caller, call, plan, nowMs);
-    const job = this.#jobOf(image, task.id, call, plan, nowMs);
-    const { job: old, owed } = await ledger.read();
+    const isCopy = plan.method.name === "copy-image";
+    const { token } = call;
+    const job = {
+      ...this.#newJob(image, task.id, plan, nowMs),
+      token: plan.method.name === "glance-download" ? token : undefined,
+      base: this.#givenBase(image, plan.method.name),
+    };
+    const { job: old } = await ledger.read();
     // A job that the row does not name may yet come to be named: its write's answer was lost. The alarm finds out.
     if (old !== undefined && old.taskId !== holder?.taskId) throw new Fault("try_again");
+    const injected = isCopy ? new Map<string, string>() : this.#injected(caller);
+    const after = this.#importing(image, injected, plan, task);
+    await this.#start({ image, after, task, job, old, preempted: holder?.taskId });
+    return task.id;
+  }
+
+  /** Under the lock: ledger and alarm first, then row and task in one batch. */
+  async #start({ image, after, task, job, old, preempted }: Start): Promise<void> {
+    const { ledger } = this.keeper;
+    const nowMs = task.createdAtMs;
+    const { owed } = await ledger.read();
     const left = old === undefined ? [] : this.#record.owedBy(old, nowMs);
     await ledger.write({ job, owed: [...owed, ...left] });
     try {
-      await this.#write(image, this.#importing(image, caller, plan, task), task, holder?.taskId);
+      await this.#write(image, after, task, preempted);
     } catch (error) {
       // A Fault says that another state stands there, so the old job goes on.
       if (error instanceof Fault) await ledger.write({ job: old, owed });
@@ -145,7 +204,6 @@ export class Imports {
     // The worker of a lock that ran out, if it is there yet, has nothing to do here any more.
     this.#run?.stop(new Fault("image_gone", { imageId: image.id }));
     await ledger.clearParts();
-    return task.id;
   }
 
   async #write(image: Image, after: Image, task: Task, preempted: string | undefined) {
@@ -178,7 +236,12 @@ export class Imports {
   }
 
   /** The image with its import accepted (contract 10 §8 step 2); a copy leaves its status alone. */
-  #importing(image: Image, caller: Caller, plan: ImportPlan, task: Task): Image {
+  #importing(
+    image: Image,
+    injected: ReadonlyMap<string, string>,
+    plan: ImportPlan,
+    task: Task,
+  ): Image {
     const { config } = this.keeper;
     const nowMs = task.createdAtMs;
     const isCopy = plan.method.name === "copy-image";
@@ -187,7 +250,6 @@ export class Imports {
       importTaskOf(image) === undefined
         ? image.properties
         : withImportEnded(image.properties, { failed: [] });
-    const injected = isCopy ? new Map<string, string>() : this.#injected(caller);
     const properties = withImportStarted(new Map([...unlocked, ...injected]), {
       taskId: task.id,
       stores,
@@ -215,11 +277,9 @@ export class Imports {
   ): Task {
     const { isMulti } = this.keeper.config.stores;
     return {
-      id: crypto.randomUUID(),
+      ...this.#newTask(image, nowMs),
       type: taskType,
-      status: "pending",
       owner: identity.projectId,
-      imageId: image.id,
       requestId,
       userId: identity.userId,
       input: taskInput ?? {
@@ -227,36 +287,38 @@ export class Imports {
         import_req: withoutUserinfo(request.body),
         backend: isMulti ? plan.stores : [null],
       },
+    };
+  }
+
+  #newTask({ id }: Image, nowMs: number) {
+    return {
+      id: crypto.randomUUID(),
+      status: "pending",
+      imageId: id,
       result: null,
       message: "",
       createdAtMs: nowMs,
       updatedAtMs: nowMs,
       expiresAtMs: null,
-    };
+    } as const;
   }
 
-  #jobOf(
+  #newJob(
     image: Image,
     taskId: string,
-    { token }: ImportCall,
     { method, stores, mustSucceed, expected }: ImportPlan,
     nowMs: number,
   ): ImportJob {
-    const { importDeadlineMs } = this.keeper.config;
     return {
-      imageId: image.id,
-      taskId,
-      method,
-      token: method.name === "glance-download" ? token : undefined,
-      stores,
-      mustSucceed,
-      expected,
-      deadlineMs: nowMs + importDeadlineMs,
+      ...{ imageId: image.id, taskId, method, stores, mustSucceed, expected },
+      token: undefined,
+      signature: undefined,
+      deadlineMs: nowMs + this.keeper.config.importDeadlineMs,
       dueMs: nowMs,
       failures: 0,
       restarts: 0,
       lastError: undefined,
-      base: this.#givenBase(image, method.name),
+      base: undefined,
       target: undefined,
       copies: [],
       failedStores: [],
@@ -273,8 +335,43 @@ export class Imports {
     if (staged === null || size === null)
       throw new Fault("staging_incomplete", { imageId: image.id });
     const { store: storeId, key, hashes } = staged;
-    return { storeId, key, size, hashes, isOurs: true, isPlain: false };
+    return { storeId, key, size, hashes, isOurs: true, isPlain: false, virtualSize: undefined };
   }
+}
+
+/** Data that has come by a resumable upload, or by several that are to be joined. */
+export interface ArrivedUpload {
+  readonly imageId: string;
+  readonly storeId: string;
+  /** Where it lies; undefined where it is in segments yet. */
+  readonly key: string | undefined;
+  readonly segments: readonly Segment[];
+  readonly size: number;
+  /** Those known already. */
+  readonly hashes: Hashes;
+  readonly expected: ExpectedHash | undefined;
+  readonly projectId: string | null;
+  readonly userId: string | null;
+  readonly requestId: string;
+}
+
+/** An import that is about to begin. */
+interface Start {
+  readonly image: Image;
+  readonly after: Image;
+  readonly task: Task;
+  readonly job: ImportJob;
+  /** The job that the ledger has, which may be this one's predecessor. */
+  readonly old: ImportJob | undefined;
+  /** The task whose lock ran out. */
+  readonly preempted: string | undefined;
+}
+
+/** Whether a job is about the same stored data. */
+function isSame({ base, method }: ImportJob, { key, segments }: ArrivedUpload): boolean {
+  if (method.name !== "resumable-upload") return false;
+  if (key !== undefined) return base?.key === key;
+  return method.segments.map((one) => one.key).join() === segments.map((one) => one.key).join();
 }
 
 /** An import's request as its task shows it: an address without user name and password (contract 10 §11). */

@@ -6,10 +6,13 @@
  *   import        the import under way
  *   part:… …      the parts that are stored of what the import is writing
  *   owed          keys whose bytes must go, unless the image's row turns out to refer to them
+ *   resumable:…   the resumable uploads, which hold no image until all their bytes are there
+ *   piece:… …     the parts that are stored of each
  */
 
 import type { PartReceipt } from "../blob/store.ts";
 import type { ImportJob } from "./import-job.ts";
+import type { Resumable } from "./resumable-record.ts";
 
 /** An upload under way. */
 export interface Upload {
@@ -37,38 +40,57 @@ export interface Owed {
   readonly againAtMs: number | undefined;
 }
 
-/** The unfinished work of one image, but for the parts of its import. */
+/** The unfinished work of one image, but for stored parts. */
 export interface Entries {
   readonly upload: Upload | undefined;
   readonly job: ImportJob | undefined;
   readonly owed: readonly Owed[];
+  readonly resumables: readonly Resumable[];
+}
+
+/** What a write changes; of the resumable uploads only those that it names. */
+export interface Changes extends Partial<Omit<Entries, "resumables">> {
+  readonly resumables?: readonly Resumable[];
+  /** The ids of resumable uploads that are to be forgotten. */
+  readonly dropped?: readonly string[];
 }
 
 const PART_PREFIX = "part:";
+const RESUMABLE_PREFIX = "resumable:";
+const PIECE_PREFIX = "piece:";
 
 /** The object's storage with its alarm, which always stands at the earliest deadline in the ledger. */
 export class Ledger {
   constructor(private readonly storage: DurableObjectStorage) {}
 
   async read(): Promise<Entries> {
-    const found = await this.storage.get<unknown>(["upload", "import", "owed"]);
+    const [found, resumables] = await Promise.all([
+      this.storage.get<unknown>(["upload", "import", "owed"]),
+      this.storage.list<Resumable>({ prefix: RESUMABLE_PREFIX }),
+    ]);
     return {
       upload: found.get("upload") as Upload | undefined,
       job: found.get("import") as ImportJob | undefined,
       owed: (found.get("owed") as readonly Owed[] | undefined) ?? [],
+      resumables: [...resumables.values()],
     };
   }
 
   /** Writes some of the entries and moves the alarm, as one atomic write: nothing is awaited within. */
-  async write(changes: Partial<Entries>): Promise<void> {
-    const { upload, job, owed } = { ...(await this.read()), ...changes };
-    const deadlines = owed.map((entry) => entry.dueMs);
+  async write({ resumables = [], dropped = [], ...changes }: Changes): Promise<void> {
+    const before = await this.read();
+    const { upload, job, owed } = { ...before, ...changes };
+    const touched = new Set([...resumables.map(({ id }) => id), ...dropped]);
+    const others = before.resumables.filter(({ id }) => !touched.has(id));
+    const deadlines = [...owed, ...resumables, ...others].map((entry) => entry.dueMs);
     if (upload !== undefined) deadlines.push(upload.deadlineMs);
     if (job !== undefined) deadlines.push(job.dueMs);
     await Promise.all([
       this.#set("upload", upload),
       this.#set("import", job),
       this.#set("owed", owed.length === 0 ? undefined : owed),
+      ...dropped.map((id) => this.#set(RESUMABLE_PREFIX + id, undefined)),
+      ...resumables.map((record) => this.#set(RESUMABLE_PREFIX + record.id, record)),
       deadlines.length === 0
         ? this.storage.deleteAlarm()
         : this.storage.setAlarm(Math.min(...deadlines)),
@@ -88,8 +110,38 @@ export class Ledger {
 
   /** Forgets all parts: what they belong to is complete, or given up. */
   async clearParts(): Promise<void> {
+    await this.#clear(PART_PREFIX);
+  }
+
+  async resumable(id: string): Promise<Resumable | undefined> {
+    return this.storage.get<Resumable>(RESUMABLE_PREFIX + id);
+  }
+
+  /** The parts stored so far of a resumable upload, in their order. */
+  async pieces(id: string): Promise<readonly PartReceipt[]> {
+    const found = await this.storage.list<PartReceipt>({ prefix: `${PIECE_PREFIX}${id}:` });
+    return [...found.values()];
+  }
+
+  /**
+   * Puts down that more parts are stored, and how far the upload is with them, as one atomic write. It leaves the alarm
+   * alone: an upload that lives on is only looked at too early.
+   */
+  async addPieces(record: Resumable, receipts: readonly PartReceipt[]): Promise<void> {
+    const pieces = receipts.map((receipt) => {
+      const number = String(receipt.partNumber).padStart(5, "0");
+      return this.storage.put(`${PIECE_PREFIX}${record.id}:${number}`, receipt);
+    });
+    await Promise.all([...pieces, this.storage.put(RESUMABLE_PREFIX + record.id, record)]);
+  }
+
+  async clearPieces(id: string): Promise<void> {
+    await this.#clear(`${PIECE_PREFIX}${id}:`);
+  }
+
+  async #clear(prefix: string): Promise<void> {
     for (;;) {
-      const found = await this.storage.list({ prefix: PART_PREFIX, limit: 128 });
+      const found = await this.storage.list({ prefix, limit: 128 });
       if (found.size === 0) return;
       // The most keys that one call deletes.
       await this.storage.delete([...found.keys()]);

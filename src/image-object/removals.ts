@@ -3,6 +3,7 @@ import type { Image, Location } from "../domain/image.ts";
 import { log } from "../lib/log.ts";
 import type { Keeper } from "./keeper.ts";
 import type { Owed } from "./ledger.ts";
+import { blobsOfUpload } from "./resumable-record.ts";
 
 /** Bytes of so many keys are removed in one alarm; the next one follows at once. */
 const REMOVALS_AN_ALARM = 20;
@@ -48,12 +49,16 @@ export class Removals {
    */
   async due(image: Image | undefined): Promise<readonly Owed[]> {
     const { ledger, config } = this.keeper;
-    const { upload, job, owed } = await ledger.read();
+    const { upload, job, owed, resumables } = await ledger.read();
     const nowMs = Date.now();
     const due = owed.filter((entry) => entry.dueMs <= nowMs).slice(0, REMOVALS_AN_ALARM);
     const inRow = image === undefined ? [] : blobsOf(image);
     // A base that is the image's own goes when the row no longer names it: the copy is then made of another.
-    const inWork = [upload, job?.target, job?.base?.isOurs ? job.base : undefined];
+    const inWork = [
+      ...[upload, job?.target, job?.base?.isOurs ? job.base : undefined],
+      ...(job?.method.name === "resumable-upload" ? job.method.segments : []),
+      ...resumables.flatMap(blobsOfUpload),
+    ];
     const isIn = (blobs: readonly (Blob | undefined)[], entry: Owed) =>
       blobs.some((blob) => blob !== undefined && isSameBlob(entry, blob));
     const struckOff = due.filter((entry) => isIn(inRow, entry));

@@ -2,7 +2,8 @@ import type { PartReceipt } from "../blob/store.ts";
 import { withoutValues } from "../db/errors.ts";
 import { Fault, type FaultCode, type FaultDetail } from "../domain/fault.ts";
 import type { Identity } from "../domain/identity.ts";
-import type { Hashes } from "../domain/image.ts";
+import type { Formats, Hashes } from "../domain/image.ts";
+import type { ImageSignature } from "../domain/image-signature.ts";
 import type { ImportRequest } from "../domain/import-request.ts";
 import type { JsonObject } from "../lib/json.ts";
 import type { RuleName } from "../policy/rules.ts";
@@ -63,11 +64,16 @@ export interface UploadGrant {
   readonly key: string;
   /** Milliseconds without news from the uploader after which the grant is taken back. */
   readonly leaseMs: number;
+  /** What the data is to be held against. */
+  readonly formats: Formats;
+  readonly signature: ImageSignature | undefined;
 }
 
 /** What arrived: hex digests over the bytes as received, and the parts if they went as a multipart upload. */
 export interface UploadedData {
   readonly size: number;
+  /** Bytes of the disk within; null where it is unknown. */
+  readonly virtualSize: number | null;
   readonly checksum: string;
   readonly osHashValue: string;
   /** Everything that was computed, by algorithm. */

@@ -2,6 +2,7 @@ import { blobKey } from "../blob/keys.ts";
 import { findImage } from "../db/images.ts";
 import { Fault } from "../domain/fault.ts";
 import { type Image, withoutData } from "../domain/image.ts";
+import { readSignature } from "../domain/image-signature.ts";
 import { log } from "../lib/log.ts";
 import type { Keeper } from "./keeper.ts";
 import type { Owed, Upload } from "./ledger.ts";
@@ -37,7 +38,10 @@ export class Uploads {
     const { upload, owed } = await ledger.read();
     const nowMs = Date.now();
     const key = blobKey(image.id, attemptId);
-    const grant = { key, leaseMs: uploadLeaseMs };
+    const signature = purpose === "data" ? readSignature(image.properties) : undefined;
+    const { diskFormat, containerFormat } = image;
+    const formats = { diskFormat, containerFormat };
+    const grant = { key, leaseMs: uploadLeaseMs, formats, signature };
     const isClaimed = image.status === CLAIMED[purpose] && image.staged === null;
     if (upload?.attemptId === attemptId && isClaimed) return grant;
     // A claim without a live upload is what a crash left; it passes to this upload.
@@ -49,6 +53,8 @@ export class Uploads {
     if (declaredBytes !== undefined && declaredBytes > limits.imageBytes) {
       throw new Fault("image_too_large", { maximum: limits.imageBytes });
     }
+    // One that could not be verified in the end costs no byte (contract 13 §8).
+    if (signature !== undefined) await config.signatures.verifier(signature, nowMs);
     // The bytes of an attempt that was given up may be on their way out. And failing in a row, uploads would fill
     // the ledger faster than leases run out.
     const isSpent = owed.some((entry) => isSameBlob(entry, { storeId, key }));
@@ -176,6 +182,7 @@ export class Uploads {
           { staged: { store, key, hashes: data.hashes } }
         : {
             status: "active",
+            virtualSize: data.virtualSize,
             checksum: data.checksum,
             osHashAlgo: this.keeper.config.hashAlgorithm,
             osHashValue: data.osHashValue,
@@ -221,7 +228,8 @@ function names(image: Image, key: string): boolean {
   return blobsOf(image).some((blob) => blob.key === key);
 }
 
-function assertFormatsSet(image: Image): void {
+/** Contract UPL-6: data comes only to an image that says what it is. */
+export function assertFormatsSet(image: Image): void {
   const missing = [
     image.diskFormat === null ? "disk_format" : "",
     image.containerFormat === null ? "container_format" : "",

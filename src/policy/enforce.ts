@@ -2,7 +2,12 @@ import { Fault } from "../domain/fault.ts";
 import type { Identity } from "../domain/identity.ts";
 import type { Image, Membership } from "../domain/image.ts";
 import { isVisible, type Viewer } from "../domain/visibility.ts";
-import { type Check, parseExpression, type TargetAttributes } from "./expression.ts";
+import {
+  type Check,
+  type Credentials,
+  parseExpression,
+  type TargetAttributes,
+} from "./expression.ts";
 import { DEFAULT_RULES, type RuleName } from "./rules.ts";
 
 /** The rules in force: the defaults, with an operator's own expressions in the place of some. */
@@ -46,8 +51,12 @@ export class Policy {
   /** Whether a rule holds. Image rules are for project scope: a domain or system token has none (ROL-3). */
   allows(rule: RuleName, identity: Identity, target: TargetAttributes): boolean {
     if (identity.scope === "domain" || identity.scope === "system") return false;
-    const attributes = { user_id: identity.userId, project_id: identity.projectId };
-    return this.#checks.get(rule)?.({ roles: identity.roles, attributes }, target) ?? false;
+    return this.#checks.get(rule)?.(credentialsOf(identity), target) ?? false;
+  }
+
+  /** The rule in force by a name that is somebody's choice; undefined where there is none. */
+  ruleNamed(name: string): Check | undefined {
+    return this.#checks.get(name);
   }
 
   /** Refuses with 403: for lists and creation, where there is no image to hide (MSK-5, MSK-6). */
@@ -84,6 +93,11 @@ export class Policy {
   viewer(identity: Identity): Viewer {
     return { projectId: identity.projectId, seesAll: this.isAdmin(identity) };
   }
+}
+
+/** What rules know of a caller. */
+export function credentialsOf({ roles, userId, projectId }: Identity): Credentials {
+  return { roles, attributes: { user_id: userId, project_id: projectId } };
 }
 
 /** An image as one caller meets it. */

@@ -70,6 +70,11 @@ export class ImageApi {
     return this.#json<ImageRecord>("GET", `/v2/images/${id}`);
   }
 
+  /** The first images of the list. */
+  async list(): Promise<readonly ImageRecord[]> {
+    return (await this.#json<{ images: ImageRecord[] }>("GET", "/v2/images?limit=1000")).images;
+  }
+
   /** Begins an import. */
   async import(id: string, request: Readonly<Record<string, unknown>>): Promise<void> {
     const body = JSON.stringify(request);

@@ -23,7 +23,14 @@ import { TestedObject } from "../support/tested-object.ts";
 const LEASE_SECONDS = 400;
 const service = new Service();
 const HELLO = new TextEncoder().encode("hello");
-const DATA = { size: 1, checksum: "00", hashes: {}, osHashValue: "00", multipart: undefined };
+const DATA = {
+  size: 1,
+  virtualSize: 1,
+  checksum: "00",
+  hashes: {},
+  osHashValue: "00",
+  multipart: undefined,
+};
 
 beforeEach(stopTime);
 afterEach(resumeTime);

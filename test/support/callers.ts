@@ -10,13 +10,28 @@ export interface Caller {
   readonly token: () => Promise<string>;
 }
 
+const HALF_HOUR_MS = 1_800_000;
+
 function as(
   project: (typeof PROJECTS)[number],
   role: (typeof ROLES)[number],
   scope: "project" | "none" = "project",
 ): Caller {
   let token: Promise<string> | undefined;
-  return { projectId: project, token: () => (token ??= sign(project, role, scope)) };
+  let issuedAtMs = 0;
+  const renewed = () => {
+    issuedAtMs = Date.now();
+    return sign(project, role, scope);
+  };
+  return {
+    projectId: project,
+    token: () => {
+      // Tests move the clock, ahead and back.
+      const isFresh = Math.abs(Date.now() - issuedAtMs) < HALF_HOUR_MS;
+      token = token !== undefined && isFresh ? token : renewed();
+      return token;
+    },
+  };
 }
 
 /** The columns of the contract's matrices (06 §6.6). */

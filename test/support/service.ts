@@ -154,7 +154,7 @@ export interface ImageRecord {
 /**
  * The image objects under other settings or bindings: each call runs on a fresh instance over the real
  * object's state, inside the real object. Such an instance shares no lock with others, so tests that race
- * calls against each other use a Service without options.
+ * calls against each other use a Service without options. Streams do not cross, so they are read to their end first.
  */
 function objectsWith(own: Env): Env["IMAGE_OBJECT"] {
   return new Proxy(env.IMAGE_OBJECT, {
@@ -168,15 +168,26 @@ function objectsWith(own: Env): Env["IMAGE_OBJECT"] {
         return new Proxy(stub, {
           get:
             (_, method) =>
-            (...args: unknown[]) =>
-              runInDurableObject(stub, async (_instance: ImageObject, state) => {
+            async (...given: unknown[]) => {
+              const bodies = await Promise.all(given.map(readBody));
+              return runInDurableObject(stub, async (_instance: ImageObject, state) => {
+                const args = given.map((arg, index) => streamOf(bodies[index]) ?? arg);
                 const instance = new ImageObject(state, own);
                 const run: unknown = Reflect.get(instance, method);
                 if (typeof run !== "function") throw new Error(`no method ${String(method)}`);
                 return run.apply(instance, args);
-              }),
+              });
+            },
         });
       };
     },
   });
+}
+
+async function readBody(arg: unknown): Promise<ArrayBuffer | undefined> {
+  return arg instanceof ReadableStream ? new Response(arg).arrayBuffer() : undefined;
+}
+
+function streamOf(bytes: ArrayBuffer | undefined): ReadableStream | undefined {
+  return bytes && new Blob([bytes]).stream();
 }

@@ -142,6 +142,23 @@ describe("every route of the table", () => {
       },
       "POST /v2/images/:image_id/import": { json: { method: { name: "glance-direct" } } },
     };
+    const tus = { "tus-resumable": "1.0.0", "upload-length": "1" };
+    const pieceHeaders = {
+      "upload-offset": "0",
+      "content-type": "application/offset+octet-stream",
+    };
+    const piece = { body: "x", headers: { ...tus, ...pieceHeaders } };
+    const uploads = "/v2/images/:image_id/uploads";
+    if (route.path === `${uploads}/:upload_id`) {
+      const { path, headers } = { path: `/v2/images/${id}/uploads`, headers: tus };
+      const begun = await severalStores.call(owner, "POST", path, { headers });
+      const { pathname } = new URL(begun.headers.get("location") ?? "");
+      const options = () => (route.method === "PATCH" ? piece : { headers: tus });
+      return { caller: admin, path: pathname, options };
+    }
+    if (route.path === uploads) {
+      return { caller: admin, path: pathOf(route, id), options: () => ({ headers: tus }) };
+    }
     const bodies: Partial<Record<Route["rule"], CallOptions>> = {
       add_image: { json: {} },
       add_member: { json: { member: member.projectId } },

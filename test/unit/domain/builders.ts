@@ -3,6 +3,7 @@ import type { Image } from "../../../src/domain/image.ts";
 import { buildImageSchema } from "../../../src/domain/image-schema.ts";
 import type { Limits } from "../../../src/domain/limits.ts";
 import type { PatchOptions } from "../../../src/domain/patch.ts";
+import { UNPROTECTED } from "../../../src/domain/property-protection.ts";
 
 /** The limits of a deployment that sets none. */
 export const limits: Limits = {
@@ -52,7 +53,14 @@ export function anImage(changes: Partial<Image> = {}): Image {
 
 /** Patch options of an admin, whom every rule lets pass. */
 export function asAdmin(changes: Partial<PatchOptions> = {}): PatchOptions {
-  return { limits, isAdmin: true, authorize: () => {}, nowMs: 9000, ...changes };
+  return {
+    limits,
+    isAdmin: true,
+    protection: UNPROTECTED,
+    authorize: () => {},
+    nowMs: 9000,
+    ...changes,
+  };
 }
 
 /** Patch options of an image's owner under the default policy. */
@@ -60,7 +68,7 @@ export function asOwner(changes: Partial<PatchOptions> = {}): PatchOptions {
   const authorize = (rule: string) => {
     if (rule === "publicize_image") throw new Fault("forbidden", { rule });
   };
-  return { limits, isAdmin: false, authorize, nowMs: 9000, ...changes };
+  return { limits, isAdmin: false, protection: UNPROTECTED, authorize, nowMs: 9000, ...changes };
 }
 
 /** Properties named p0, p1, …: as many as asked for. */

@@ -3,6 +3,7 @@ import { finishCreate, parseCreate } from "../../../src/domain/create.ts";
 import type { Image } from "../../../src/domain/image.ts";
 import { buildImageSchema } from "../../../src/domain/image-schema.ts";
 import type { Limits } from "../../../src/domain/limits.ts";
+import { UNPROTECTED } from "../../../src/domain/property-protection.ts";
 import { anImage, imageId, limits, outcome, schema, someTags, textOf } from "./builders.ts";
 
 /** A body as it arrives: through JSON, so that `__proto__` is a key. */
@@ -15,6 +16,7 @@ function create(fields: object | string, changes: Partial<Limits> = {}): Image {
   const request = parseCreate(body(fields), schema);
   return finishCreate(request, {
     limits: { ...limits, ...changes },
+    protection: UNPROTECTED,
     owner: request.owner === undefined ? "project-1" : request.owner,
     id: request.id ?? imageId,
     nowMs: 5000,

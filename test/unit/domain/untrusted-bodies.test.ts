@@ -5,6 +5,7 @@ import { Fault } from "../../../src/domain/fault.ts";
 import type { Image } from "../../../src/domain/image.ts";
 import { applyPatch, type PatchOptions } from "../../../src/domain/patch.ts";
 import { parsePatch } from "../../../src/domain/patch-parse.ts";
+import { UNPROTECTED } from "../../../src/domain/property-protection.ts";
 import { anImage, asAdmin, asOwner, imageId, limits, schema } from "./builders.ts";
 
 /*
@@ -96,6 +97,8 @@ function expectSound(image: Image): void {
   expect(new Map(Object.entries(stored))).toEqual(new Map(image.properties));
 }
 
+const context = { limits, protection: UNPROTECTED, owner: null, id: imageId, nowMs: 1 };
+
 const NEVER_CUSTOM = NAMES.slice(0, NAMES.indexOf("kernel_id"));
 
 describe("bodies from strangers", () => {
@@ -103,9 +106,7 @@ describe("bodies from strangers", () => {
     let created = 0;
     fc.assert(
       fc.property(createBody, (body) => {
-        const image = tryOrFault(() =>
-          finishCreate(parseCreate(body, schema), { limits, owner: "p", id: imageId, nowMs: 1 }),
-        );
+        const image = tryOrFault(() => finishCreate(parseCreate(body, schema), context));
         if (image === undefined) return;
         created += 1;
         expectSound(image);
@@ -144,9 +145,7 @@ describe("bodies from strangers", () => {
       fc.property(fc.constantFrom(...own), fc.string(), (key, text) => {
         const body = JSON.parse(`{${JSON.stringify(key)}:${JSON.stringify(text)}}`);
         const request = parseCreate(body, schema);
-        const image = tryOrFault(() =>
-          finishCreate(request, { limits, owner: null, id: imageId, nowMs: 1 }),
-        );
+        const image = tryOrFault(() => finishCreate(request, context));
         if (image !== undefined) expect([...image.properties]).toEqual([[key, text]]);
         expect(Object.getOwnPropertyNames(Object.prototype)).toEqual(own);
       }),

@@ -1,0 +1,85 @@
+import type { ExpectedHash } from "./expected-hash.ts";
+import { Fault } from "./fault.ts";
+
+/*
+ * What a resumable upload is: data that comes in pieces, each a request of its own, until all of it is there. It is one
+ * of three kinds: the whole data; a partial one, which is to be joined with others; or a final one, which joins them.
+ */
+
+/** What is asked for. Plain data: it crosses to the image's object. */
+export interface ResumableRequest {
+  readonly storeId: string;
+  /** Bytes; undefined where that is told later. */
+  readonly length: number | undefined;
+  readonly kind: "whole" | "partial";
+  /** Of a partial upload: where it lies in the whole, if that is known, which then need not be put together anew. */
+  readonly place: Place | undefined;
+  readonly expected: ExpectedHash | undefined;
+  /** As it was given, to be given back. */
+  readonly metadata: string | undefined;
+  readonly requestId: string;
+}
+
+/** Partial uploads that are to be joined, by their ids in their order. */
+export interface JoinRequest {
+  readonly parts: readonly string[];
+  readonly expected: ExpectedHash | undefined;
+  readonly metadata: string | undefined;
+  readonly requestId: string;
+}
+
+/** A request that adds bytes to an upload. */
+export interface AppendRequest {
+  /** Where its bytes go. */
+  readonly offset: number;
+  /** The upload's length, where that comes with this request. */
+  readonly length: number | undefined;
+  /** Of the request's bytes. */
+  readonly checksum: ExpectedHash | undefined;
+}
+
+/** Where a partial upload lies in the whole data, in bytes. */
+export interface Place {
+  readonly offset: number;
+  /** Of the whole. */
+  readonly totalBytes: number;
+}
+
+/** An upload as its client sees it. */
+export interface ResumableView {
+  readonly id: string;
+  /** Bytes that are there. */
+  readonly offset: number;
+  readonly length: number | undefined;
+  readonly kind: "whole" | "partial" | "final";
+  /** The parts of a final one. */
+  readonly parts: readonly string[];
+  readonly metadata: string | undefined;
+  /** The size of the stored parts; pieces of a multiple of it cost least. */
+  readonly partBytes: number;
+  readonly expiresAtMs: number;
+}
+
+/** Metadata that means something here, besides the client's own; throws `invalid_value`. */
+export function readPlace(
+  fields: ReadonlyMap<string, string>,
+  kind: "whole" | "partial",
+): Place | undefined {
+  const offset = readCount(fields, "offset");
+  const totalBytes = readCount(fields, "length");
+  if (kind !== "partial" || (offset === undefined && totalBytes === undefined)) return undefined;
+  if (offset === undefined || totalBytes === undefined) {
+    const reason = "a partial upload with a place needs both its offset and the whole's length";
+    throw new Fault("invalid_value", { name: "Upload-Metadata", reason });
+  }
+  return { offset, totalBytes };
+}
+
+function readCount(fields: ReadonlyMap<string, string>, key: string): number | undefined {
+  const text = fields.get(key);
+  if (text === undefined) return undefined;
+  const count = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
+  if (Number.isSafeInteger(count)) return count;
+  const reason = `${key} must be a whole number of bytes`;
+  throw new Fault("invalid_value", { name: "Upload-Metadata", reason });
+}

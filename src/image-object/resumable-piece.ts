@@ -1,0 +1,190 @@
+import { type Appended, append } from "../blob/append.ts";
+import { RunningDigest } from "../blob/digest.ts";
+import { blobKey } from "../blob/keys.ts";
+import type { BlobStore, PartReceipt } from "../blob/store.ts";
+import type { ExpectedHash } from "../domain/expected-hash.ts";
+import { Fault } from "../domain/fault.ts";
+import type { Inspector } from "../inspect/inspector.ts";
+import type { Keeper } from "./keeper.ts";
+import { firstPartOf, offsetOf, type Resumable } from "./resumable-record.ts";
+
+/** A request at work on an upload. */
+export class Work {
+  readonly #stop = new AbortController();
+  readonly #done = Promise.withResolvers<void>();
+  /** Whether the upload is no more, so that nothing of it is to be put down. */
+  isDropped = false;
+  lastByteMs = Date.now();
+
+  get signal(): AbortSignal {
+    return this.#stop.signal;
+  }
+
+  /** Ends when the request has put down how far it came. */
+  get done(): Promise<void> {
+    return this.#done.promise;
+  }
+
+  stop(): void {
+    this.#stop.abort(new Fault("upload_locked"));
+  }
+
+  drop(): void {
+    this.isDropped = true;
+    this.stop();
+  }
+
+  finish(): void {
+    this.#done.resolve();
+  }
+}
+
+/** What is known of an upload's bytes, as long as this object has seen them all. */
+export interface Live {
+  readonly digest: RunningDigest;
+  readonly inspector: Inspector;
+}
+
+/** How a request ended. */
+export interface PieceEnd {
+  readonly record: Resumable;
+  /** Keys of tails that are of no use any more. */
+  readonly useless: readonly string[];
+  /** Why it ended before its body did, or in vain. */
+  readonly failure: unknown;
+}
+
+/** One request's bytes on their way into an upload. Of the ledger it writes this upload's record and parts alone. */
+export class Piece {
+  readonly #store: BlobStore;
+  readonly #start: number;
+  readonly #digest: RunningDigest | undefined;
+  /** Parts that do not count before the checksum of the whole request is known to be right. */
+  readonly #pending: PartReceipt[] = [];
+  #record: Resumable;
+  #position: number;
+  #multipartId: Promise<string> | undefined;
+
+  constructor(
+    private readonly keeper: Keeper,
+    private readonly claimed: Resumable,
+    private readonly options: {
+      readonly checksum: ExpectedHash | undefined;
+      readonly work: Work;
+      readonly live: Live | undefined;
+    },
+  ) {
+    const { checksum } = options;
+    this.#store = keeper.store(claimed.storeId);
+    this.#record = claimed;
+    this.#start = offsetOf(claimed);
+    this.#position = this.#start;
+    this.#digest = checksum && new RunningDigest([checksum.algorithm]);
+  }
+
+  async take(body: ReadableStream<Uint8Array>): Promise<PieceEnd> {
+    const { claimed, keeper } = this;
+    const { work } = this.options;
+    const { uploadLeaseMs, limits } = keeper.config;
+    const watch = setInterval(() => {
+      if (Date.now() - work.lastByteMs >= uploadLeaseMs) work.stop();
+    }, uploadLeaseMs);
+    const came = await append(body, {
+      store: this.#store,
+      key: claimed.key,
+      partBytes: claimed.partBytes,
+      firstPart: firstPartOf(claimed),
+      mayPut: claimed.place === undefined && claimed.multipartId === undefined,
+      from: { parts: claimed.parts, tailBytes: claimed.tail?.bytes ?? 0 },
+      maxBytes: claimed.length ?? limits.imageBytes,
+      totalBytes: claimed.length,
+      openMultipart: () => {
+        this.#multipartId ??= this.#openMultipart();
+        return this.#multipartId;
+      },
+      readTail: () => this.#readTail(),
+      keepTail: (bytes) => this.#keepTail(bytes),
+      onBytes: (bytes) => this.#see(bytes),
+      onStored: (receipt, parts) => this.#stored(receipt, parts),
+      signal: work.signal,
+    });
+    clearInterval(watch);
+    return this.#settle(came);
+  }
+
+  /** Puts down what the request has brought. */
+  async #settle(came: Appended): Promise<PieceEnd> {
+    const { tail } = this.claimed;
+    const { nextTailKey } = this.#record;
+    const mismatch = await this.#mismatch(came);
+    const isKept = nextTailKey !== undefined && came.tailBytes > 0 && mismatch === undefined;
+    if (mismatch !== undefined) {
+      await this.#put({ nextTailKey: undefined });
+    } else {
+      const older = came.parts > this.claimed.parts || came.isPut ? undefined : tail;
+      const newer = isKept ? { key: nextTailKey, bytes: came.tailBytes } : undefined;
+      const parts = came.isPut ? 1 : came.parts;
+      await this.#put({ parts, tail: newer ?? older, nextTailKey: undefined }, this.#pending);
+    }
+    const record = this.#record;
+    const keys = [tail?.key, nextTailKey].filter((key) => key !== undefined);
+    const useless = keys.filter((key) => key !== record.tail?.key);
+    return { record, useless, failure: came.failure ?? mismatch };
+  }
+
+  /** Whether the request's bytes are others than it says; one that broke off has not brought them all. */
+  async #mismatch({ failure }: Appended): Promise<unknown> {
+    const { checksum } = this.options;
+    if (checksum === undefined) return undefined;
+    if (failure !== undefined) return failure;
+    const { algorithm, value } = checksum;
+    const actual = (await this.#digest?.finish())?.[algorithm];
+    return actual === value ? undefined : new Fault("checksum_mismatch", { algorithm });
+  }
+
+  async #see(bytes: Uint8Array): Promise<void> {
+    const { work, live } = this.options;
+    work.lastByteMs = Date.now();
+    live?.inspector.take(bytes);
+    await live?.digest.take(this.#position, bytes);
+    await this.#digest?.take(this.#position - this.#start, bytes);
+    this.#position += bytes.length;
+  }
+
+  async #stored(receipt: PartReceipt, parts: number): Promise<void> {
+    if (this.#digest === undefined) await this.#put({ parts, tail: undefined }, [receipt]);
+    else this.#pending.push(receipt);
+  }
+
+  async #openMultipart(): Promise<string> {
+    const { key, multipartId: known } = this.#record;
+    if (known !== undefined) return known;
+    const multipartId = await this.#store.beginMultipart(key);
+    if (this.options.work.isDropped) await this.#store.abortMultipart(key, multipartId);
+    await this.#put({ multipartId });
+    return multipartId;
+  }
+
+  async #readTail(): Promise<Uint8Array> {
+    const { tail } = this.claimed;
+    const blob = tail && (await this.#store.read(tail.key));
+    if (blob?.size !== tail?.bytes) throw new Fault("store_unavailable");
+    return new Response(blob?.body).bytes();
+  }
+
+  /** The new tail has a key of its own, for the old one counts until this one does. */
+  async #keepTail(bytes: Uint8Array): Promise<void> {
+    const nextTailKey = blobKey(this.claimed.imageId, crypto.randomUUID());
+    await this.#put({ nextTailKey });
+    await this.#store.put(nextTailKey, bytes);
+  }
+
+  /** Nothing is awaited between the look and the write. */
+  async #put(changes: Partial<Resumable>, receipts: readonly PartReceipt[] = []): Promise<void> {
+    if (this.options.work.isDropped) {
+      throw new Fault("upload_not_found", { uploadId: this.claimed.id });
+    }
+    this.#record = { ...this.#record, ...changes };
+    await this.keeper.ledger.addPieces(this.#record, receipts);
+  }
+}

@@ -1,0 +1,458 @@
+import { type HashAlgorithm, RunningDigest } from "../blob/digest.ts";
+import { blobKey } from "../blob/keys.ts";
+import { MAX_RESUMABLE_BYTES, resumablePartBytes } from "../blob/part-size.ts";
+import { withoutValues } from "../db/errors.ts";
+import type { ExpectedHash } from "../domain/expected-hash.ts";
+import { Fault, type FaultCode } from "../domain/fault.ts";
+import type { Hashes, Image } from "../domain/image.ts";
+import { readSignature } from "../domain/image-signature.ts";
+import type {
+  AppendRequest,
+  JoinRequest,
+  ResumableRequest,
+  ResumableView,
+} from "../domain/resumable-upload.ts";
+import { Inspector } from "../inspect/inspector.ts";
+import { log } from "../lib/log.ts";
+import type { Imports } from "./imports.ts";
+import type { Keeper } from "./keeper.ts";
+import type { Owed } from "./ledger.ts";
+import { oweUnfinished } from "./removals.ts";
+import { type Live, Piece, type PieceEnd, Work } from "./resumable-piece.ts";
+import {
+  assertPlace,
+  isThere,
+  offsetOf,
+  owedWith,
+  type Resumable,
+  viewOf,
+} from "./resumable-record.ts";
+import type { Caller } from "./rpc.ts";
+import { assertFormatsSet } from "./uploads.ts";
+
+/** Uploads that one image may have at a time. */
+const MAX_UPLOADS = 64;
+
+/** A request that has brought no byte for so long gives way to the next one for the same upload. */
+const SILENT_MS = 5_000;
+
+/** The pause before the image's data is made of an upload once more. */
+const RETRY_MS = 10_000;
+
+/** How long a finished upload is remembered, for a client that has missed its end. */
+const HANDED_MS = 900_000;
+
+/** Why an upload that has all its bytes never becomes the image's data. */
+const FINAL: readonly FaultCode[] = ["image_not_queued", "image_gone"];
+
+/**
+ * Resumable uploads. They hold no image: any number of them may be open on a queued one, and the first that has all
+ * its bytes becomes its data, by the same work that ends an import. Their bytes come through this object, so that it
+ * knows, without asking anybody, which request is at work and what the bytes hash to.
+ *
+ * The ledger says which parts are stored; each is put down there before the next one counts. Everything else in here
+ * is memory that can be lost.
+ */
+export class Resumables {
+  readonly #works = new Map<string, Work>();
+  readonly #live = new Map<string, Live>();
+
+  constructor(
+    private readonly keeper: Keeper,
+    private readonly imports: Imports,
+  ) {}
+
+  // --- Beginning ----------------------------------------------------------------------------------------
+
+  /** Begins an upload; under the lock. One of no bytes is done with that. */
+  async create(caller: Caller, request: ResumableRequest): Promise<ResumableView> {
+    const { ledger } = this.keeper;
+    const { storeId, length, kind, place, expected } = request;
+    const image = await this.#queued(caller);
+    const { resumables } = await ledger.read();
+    this.#assertRoom(length, resumables);
+    const partBytes = resumablePartBytes(place?.totalBytes ?? length);
+    const fresh = this.#newRecord(image.id, caller, request);
+    const algorithms = await this.#algorithms(image, expected);
+    const record = { ...fresh, storeId, length, kind, place, algorithms, partBytes };
+    if (place === undefined) {
+      await ledger.write({ resumables: [record] });
+      if (kind === "whole" && isThere(record)) await this.#handOver(record, {});
+      return viewOf(record);
+    }
+    assertPlace(place, length, partBytes);
+    const { key, multipartId, replaced } = await this.#shareWith(record, resumables);
+    const placed = { ...record, key, multipartId };
+    await ledger.write({ resumables: [placed], dropped: replaced });
+    return viewOf(placed);
+  }
+
+  /** Joins partial uploads to the image's data; under the lock. */
+  async join(caller: Caller, request: JoinRequest): Promise<ResumableView> {
+    const { ledger } = this.keeper;
+    const image = await this.#queued(caller);
+    const { resumables } = await ledger.read();
+    const parts = request.parts.map((id) => findPart(resumables, id));
+    const [first] = parts;
+    if (first === undefined || new Set(parts).size < parts.length) {
+      throw invalidJoin("each part is named once");
+    }
+    const length = parts.reduce((sum, part) => sum + (part.length ?? 0), 0);
+    this.#assertRoom(length, []);
+    const isPlaced = parts.some(({ place }) => place !== undefined);
+    if (isPlaced) assertWhole(parts);
+    const fresh = this.#newRecord(image.id, caller, request);
+    const { storeId, partBytes } = first;
+    const own = isPlaced ? { key: first.key, multipartId: first.multipartId } : {};
+    const record: Resumable = {
+      ...{ ...fresh, ...own, storeId, length, partBytes },
+      kind: "final",
+      joins: request.parts,
+      parts: Math.ceil(length / partBytes),
+    };
+    await ledger.write({ resumables: [record] });
+    await this.#handOver(record, {});
+    return viewOf(record);
+  }
+
+  /** Where the upload's parts go that are to lie beside those of others, which it may take the place of. */
+  async #shareWith(record: Resumable, resumables: readonly Resumable[]) {
+    const { place, length = 0, storeId } = record;
+    const siblings = resumables.filter(
+      (other) =>
+        other.kind === "partial" &&
+        other.storeId === storeId &&
+        other.place?.totalBytes === place?.totalBytes,
+    );
+    const start = place?.offset ?? 0;
+    const overlapping = siblings.filter((other) => {
+      const otherStart = other.place?.offset ?? 0;
+      return otherStart < start + length && start < otherStart + (other.length ?? 0);
+    });
+    // The answer to its creation was lost, it seems.
+    const replaced = overlapping.filter((other) => other.parts === 0 && !this.#works.has(other.id));
+    const kept = overlapping.find((other) => !replaced.includes(other));
+    if (kept !== undefined) throw new Fault("upload_overlaps", { uploadId: kept.id });
+    const [sibling] = siblings;
+    const key = sibling?.key ?? record.key;
+    const multipartId =
+      sibling?.multipartId ?? (await this.keeper.store(storeId).beginMultipart(key));
+    return { key, multipartId, replaced: replaced.map(({ id }) => id) };
+  }
+
+  // --- Bytes --------------------------------------------------------------------------------------------
+
+  /**
+   * Adds bytes to an upload. What came is kept, however the request ends, but for bytes that are refused or do not
+   * have the checksum they should. With the last byte the data is handed over.
+   */
+  async append(
+    caller: Caller,
+    id: string,
+    request: AppendRequest,
+    body: ReadableStream<Uint8Array>,
+  ): Promise<ResumableView> {
+    await this.#seize(id);
+    const work = new Work();
+    try {
+      const { record, image } = await this.keeper.alone(() =>
+        this.#claim(caller, id, request, work),
+      );
+      const live = this.#liveOf(record, image);
+      const { checksum } = request;
+      const end = await new Piece(this.keeper, record, { checksum, work, live }).take(body);
+      return viewOf(await this.#settle(end));
+    } finally {
+      if (this.#works.get(id) === work) this.#works.delete(id);
+      work.finish();
+    }
+  }
+
+  /** Under the lock: the upload, if the request may go on with it from where it is. */
+  async #claim(caller: Caller, id: string, { offset, length }: AppendRequest, work: Work) {
+    const image = await this.#queued(caller);
+    const found = await this.#find(image.id, id);
+    if (found.kind === "final") throw new Fault("upload_final");
+    if (this.#works.has(id)) throw new Fault("upload_locked");
+    const current = offsetOf(found);
+    if (offset !== current) throw new Fault("upload_offset", { offset, current });
+    if (length !== undefined && found.length !== undefined && length !== found.length) {
+      throw new Fault("invalid_value", { name: "Upload-Length", reason: "it cannot be changed" });
+    }
+    const record = { ...found, length: found.length ?? length, ...this.#expiry() };
+    this.#assertRoom(record.length, []);
+    if (record.length !== undefined && record.length < current) {
+      const reason = `there are ${current} bytes already`;
+      throw new Fault("invalid_value", { name: "Upload-Length", reason });
+    }
+    this.#works.set(id, work);
+    return { record, image };
+  }
+
+  /** What follows from a request's end. */
+  async #settle({ record, useless, failure }: PieceEnd): Promise<Resumable> {
+    const { id } = record;
+    const live = this.#live.get(id);
+    const isRefused = failure instanceof Fault && failure.code === "content_refused";
+    if (live?.digest.position !== offsetOf(record)) this.#forget(id);
+    await this.keeper.alone(() =>
+      isRefused ? this.#drop(record) : this.#oweTails(record, useless),
+    );
+    if (failure !== undefined) throw failure;
+    if (record.kind !== "whole" || !isThere(record)) return record;
+    const hashes = (await live?.digest.finish()) ?? {};
+    await this.keeper.alone(() => this.#handOver(record, hashes));
+    return record;
+  }
+
+  /** What is known of the bytes so far; it begins with the first one, and is lost with the object's memory. */
+  #liveOf(record: Resumable, image: Image): Live | undefined {
+    const { id, kind, algorithms } = record;
+    if (kind !== "whole") return undefined;
+    const offset = offsetOf(record);
+    if (offset === 0) {
+      this.#forget(id);
+      const inspector = new Inspector(image, this.keeper.config.inspection);
+      this.#live.set(id, { digest: new RunningDigest(algorithms), inspector });
+    }
+    const live = this.#live.get(id);
+    if (live?.digest.position === offset) return live;
+    this.#forget(id);
+    return undefined;
+  }
+
+  #forget(id: string): void {
+    this.#live.get(id)?.digest.abort();
+    this.#live.delete(id);
+  }
+
+  /** Makes a silent request give way to another for the same upload; one that brings bytes does not. */
+  async #seize(id: string): Promise<void> {
+    const work = this.#works.get(id);
+    if (work === undefined) return;
+    if (Date.now() - work.lastByteMs < SILENT_MS) throw new Fault("upload_locked");
+    work.stop();
+    await work.done;
+  }
+
+  // --- The end ------------------------------------------------------------------------------------------
+
+  /** How far an upload is. Whoever asks means to go on with it. */
+  async show(caller: Caller, id: string): Promise<ResumableView> {
+    await this.#seize(id);
+    return this.keeper.alone(async () => {
+      const image = await this.keeper.findPermitted(caller);
+      return viewOf(await this.#find(image.id, id));
+    });
+  }
+
+  /** Gives an upload up, whatever goes on with it (termination). */
+  async terminate(caller: Caller, id: string): Promise<void> {
+    await this.keeper.alone(async () => {
+      const image = await this.keeper.findPermitted(caller);
+      await this.#drop(await this.#find(image.id, id));
+    });
+  }
+
+  /** Everything in stores that goes with a deleted image; its uploads are at an end. */
+  async owedByDeletion(nowMs: number): Promise<readonly Owed[]> {
+    const { resumables } = await this.keeper.ledger.read();
+    const leaseMs = this.keeper.config.uploadLeaseMs;
+    return resumables.flatMap((record) => owedWith(record, [], nowMs, leaseMs));
+  }
+
+  /** Forgets all uploads of an image that is gone. */
+  async stop(): Promise<void> {
+    const { ledger } = this.keeper;
+    const { resumables } = await ledger.read();
+    for (const { id } of resumables) this.#end(id);
+    await ledger.write({ dropped: resumables.map(({ id }) => id) });
+    for (const { id } of resumables) await ledger.clearPieces(id);
+  }
+
+  /** Under the lock, by alarm: gives up what has expired, and hands over what could not be before. */
+  async expire(): Promise<void> {
+    const { ledger } = this.keeper;
+    const nowMs = Date.now();
+    const { resumables } = await ledger.read();
+    for (const record of resumables) {
+      if (record.dueMs > nowMs || this.#works.has(record.id)) continue;
+      if (record.expiresAtMs <= nowMs) {
+        log({ event: "resumable_upload_expired", image_id: record.imageId });
+        await this.#drop(record);
+      } else if (!record.isHanded && record.kind !== "partial" && isThere(record)) {
+        await this.#handOver(record, {}).catch((error: unknown) =>
+          log({ event: "resumable_upload_not_handed_over", error: String(withoutValues(error)) }),
+        );
+      } else {
+        await ledger.write({ resumables: [{ ...record, dueMs: record.expiresAtMs }] });
+      }
+    }
+  }
+
+  /**
+   * Under the lock: gives the data to the work that makes it the image's. Until that is known to have begun, the
+   * upload stays as it is, so that it can be said again.
+   */
+  async #handOver(record: Resumable, hashes: Hashes): Promise<void> {
+    const { ledger, config } = this.keeper;
+    const { id, storeId, key, kind, length = 0, imageId } = record;
+    const dueMs = Math.min(Date.now() + RETRY_MS, record.expiresAtMs);
+    await ledger.write({ resumables: [{ ...record, dueMs }] });
+    const { resumables } = await ledger.read();
+    const parts = record.joins.map((one) => findPart(resumables, one));
+    const isJoined = kind === "final" && parts.every(({ place }) => place === undefined);
+    try {
+      for (const one of isJoined ? parts : [record])
+        await this.#complete(one, isJoined ? [] : parts);
+      await this.imports.takeOver({
+        ...{ imageId, storeId, hashes, size: length },
+        ...{ expected: record.expected, requestId: record.requestId },
+        ...{ projectId: record.projectId, userId: record.userId },
+        key: isJoined ? undefined : key,
+        segments: parts.map((part) => ({ storeId, key: part.key, size: part.length ?? 0 })),
+      });
+    } catch (error) {
+      const isFinal = error instanceof Fault && FINAL.includes(error.code);
+      if (isFinal) await ledger.write({ resumables: [{ ...record, dueMs: record.expiresAtMs }] });
+      throw error;
+    }
+    const nowMs = Date.now();
+    const expiresAtMs = nowMs + HANDED_MS;
+    const handed = { ...record, isHanded: true, tail: undefined, expiresAtMs, dueMs: expiresAtMs };
+    const doomed = [record, ...parts].flatMap(({ tail }) => tail?.key ?? []);
+    const { owed } = await ledger.read();
+    await ledger.write({
+      resumables: [handed],
+      dropped: record.joins,
+      owed: [...owed, ...doomed.map((one) => oweTail(record, one, config.uploadLeaseMs))],
+    });
+    for (const one of [id, ...record.joins]) {
+      this.#forget(one);
+      await ledger.clearPieces(one);
+    }
+  }
+
+  /** Makes one object of an upload's parts, or of those of the uploads that share it. */
+  async #complete(record: Resumable, joined: readonly Resumable[]): Promise<void> {
+    const { id, storeId, key, multipartId, length } = record;
+    const store = this.keeper.store(storeId);
+    if (length === 0) return store.put(key, new Uint8Array(0));
+    // It was stored by one put.
+    if (multipartId === undefined) return;
+    const ids = joined.length === 0 ? [id] : joined.map((part) => part.id);
+    const pieces = await Promise.all(ids.map((one) => this.keeper.ledger.pieces(one)));
+    await store.completeMultipart(key, multipartId, pieces.flat());
+  }
+
+  /** Under the lock: the upload is no more, and its bytes are to go. */
+  async #drop(record: Resumable): Promise<void> {
+    const { ledger, config } = this.keeper;
+    const { owed, resumables } = await ledger.read();
+    const others = resumables.filter(({ id }) => id !== record.id);
+    // A request at work may have put down more than the caller knows.
+    const current = resumables.find(({ id }) => id === record.id) ?? record;
+    this.#end(record.id);
+    const doomed = owedWith(current, others, Date.now(), config.uploadLeaseMs);
+    await ledger.write({ dropped: [record.id], owed: [...owed, ...doomed] });
+    await ledger.clearPieces(record.id);
+  }
+
+  /** Ends what goes on with an upload in memory. */
+  #end(id: string): void {
+    this.#works.get(id)?.drop();
+    this.#forget(id);
+  }
+
+  async #oweTails(record: Resumable, keys: readonly string[]): Promise<void> {
+    if (keys.length === 0) return;
+    const { ledger, config } = this.keeper;
+    const { owed } = await ledger.read();
+    const doomed = keys.map((key) => oweTail(record, key, config.uploadLeaseMs));
+    await ledger.write({ owed: [...owed, ...doomed] });
+  }
+
+  // --- Parts of the above -------------------------------------------------------------------------------
+
+  /** The image, if the caller may upload to it now. */
+  async #queued(caller: Caller): Promise<Image> {
+    const image = await this.keeper.findPermitted(caller);
+    if (image.status !== "queued") {
+      throw new Fault("image_not_queued", { imageId: image.id, status: image.status });
+    }
+    assertFormatsSet(image);
+    return image;
+  }
+
+  async #find(imageId: string, id: string): Promise<Resumable> {
+    const record = await this.keeper.ledger.resumable(id);
+    const isHere = record?.imageId === imageId && record.expiresAtMs > Date.now();
+    if (record === undefined || !isHere) throw new Fault("upload_not_found", { uploadId: id });
+    return record;
+  }
+
+  #assertRoom(length: number | undefined, resumables: readonly Resumable[]): void {
+    const { imageBytes } = this.keeper.config.limits;
+    const maximum = Math.min(imageBytes, MAX_RESUMABLE_BYTES);
+    if (length !== undefined && length > maximum) throw new Fault("image_too_large", { maximum });
+    const attempted = resumables.filter(({ isHanded }) => !isHanded).length + 1;
+    if (attempted <= MAX_UPLOADS) return;
+    const what = "resumable uploads of one image";
+    throw new Fault("quota_exceeded", { attempted, what, maximum: MAX_UPLOADS });
+  }
+
+  /** What is computed as the bytes come. A signature that could not be verified in the end costs no byte. */
+  async #algorithms(image: Image, expected: ExpectedHash | undefined): Promise<HashAlgorithm[]> {
+    const { hashAlgorithm, signatures } = this.keeper.config;
+    const signature = readSignature(image.properties);
+    const verifier = signature && (await signatures.verifier(signature, Date.now()));
+    const others = [expected?.algorithm, verifier?.algorithm].filter((name) => name !== undefined);
+    return ["md5", hashAlgorithm, ...others];
+  }
+
+  #newRecord(
+    imageId: string,
+    { identity }: Caller,
+    { expected, metadata, requestId }: JoinRequest | ResumableRequest,
+  ): Omit<Resumable, "storeId" | "length" | "kind" | "partBytes"> {
+    const id = crypto.randomUUID();
+    const { projectId, userId } = identity;
+    return {
+      ...{ id, imageId, key: blobKey(imageId, id), multipartId: undefined, isHanded: false },
+      ...{ place: undefined, joins: [], parts: 0, tail: undefined, nextTailKey: undefined },
+      ...{ expected, algorithms: [], metadata, projectId, userId, requestId },
+      ...this.#expiry(),
+    };
+  }
+
+  #expiry(): Pick<Resumable, "expiresAtMs" | "dueMs"> {
+    const expiresAtMs = Date.now() + this.keeper.config.uploadExpiryMs;
+    return { expiresAtMs, dueMs: expiresAtMs };
+  }
+}
+
+function findPart(resumables: readonly Resumable[], id: string): Resumable {
+  const part = resumables.find((record) => record.id === id && record.kind === "partial");
+  if (part === undefined) throw new Fault("upload_not_found", { uploadId: id });
+  if (!isThere(part)) throw new Fault("upload_incomplete", { uploadId: id });
+  return part;
+}
+
+/** Parts with a place lie in one object already, and are nothing but together and in their order. */
+function assertWhole(parts: readonly Resumable[]): void {
+  let end = 0;
+  for (const { place, length = 0, key } of parts) {
+    if (place?.offset !== end || key !== parts[0]?.key) break;
+    end += length;
+  }
+  if (end === parts[0]?.place?.totalBytes) return;
+  throw invalidJoin("parts with a place are joined in their order, all of them, and no others");
+}
+
+function invalidJoin(reason: string): Fault {
+  return new Fault("invalid_value", { name: "Upload-Concat", reason });
+}
+
+function oweTail({ imageId, storeId }: Resumable, key: string, leaseMs: number): Owed {
+  return oweUnfinished(imageId, { storeId, key, multipartId: undefined }, Date.now(), leaseMs);
+}

@@ -1,0 +1,78 @@
+import { MAX_WANTED_BYTES } from "./format.ts";
+
+/*
+ * The descriptor of a VMDK: a text that says which files hold the disk, and how. It lies in a sparse file behind the
+ * header, or is a file of its own. Whoever opens it opens what it names, so it may name nothing but itself
+ * (CVE-2022-47951), and nothing in it may be left that is not understood.
+ */
+
+/** The longest descriptor that is read. Real ones have about a kilobyte. */
+export const MAX_DESCRIPTOR_BYTES = MAX_WANTED_BYTES - 1;
+
+/** Those of a single file, in the spelling they are compared in. */
+const SAFE_TYPES: readonly string[] = ["monolithicsparse", "streamoptimized"];
+const ACCESS_MODES: readonly (string | undefined)[] = ["rw", "rdonly", "noaccess"];
+
+/** What QEMU takes for a descriptor, whatever follows. */
+const QEMU_BEGINNING = /^(?:#[^\n]*\n| *\r?\n)*version=[123]\r?\n/;
+
+/** The text in these bytes, which a zero byte ends, as it does for QEMU; bytes beyond ASCII become some other letter. */
+export function textOf(bytes: Uint8Array): string {
+  const end = bytes.indexOf(0);
+  return new TextDecoder("latin1").decode(end < 0 ? bytes : bytes.subarray(0, end));
+}
+
+/** Whether data that begins with this text may be a descriptor. */
+export function mayBeDescriptor(beginning: string): boolean {
+  return (beginning !== "" && isPlain(beginning)) || QEMU_BEGINNING.test(beginning);
+}
+
+/**
+ * Whether data that is this text is a descriptor: plain ASCII with a `createType` (contract 13 §2). What QEMU opens as
+ * one is one in any case: it reads on in any encoding, and to any length.
+ */
+export function isDescriptor(text: string): boolean {
+  return (isPlain(text) && /createtype="/i.test(text)) || QEMU_BEGINNING.test(text);
+}
+
+/** A clause that says what is unsafe about a descriptor, if anything is (contract 13 §4). */
+export function findUnsafe(descriptor: string): string | undefined {
+  const text = descriptor.toLowerCase();
+  if (text === "") return "it has no descriptor";
+  if (text.length > MAX_DESCRIPTOR_BYTES) return "its descriptor is too long";
+  if (!isPlain(text)) return "its descriptor is not plain ASCII text";
+  return findUnsafeType(text) ?? findUnsafeLine(text);
+}
+
+/** Looks at all of the text, comments too, as QEMU does for these two. */
+function findUnsafeType(text: string): string | undefined {
+  const types = [...text.matchAll(/createtype="([^"]*)/g)].map(([, type = ""]) => type);
+  if (types.length === 0) return "its descriptor has no createType";
+  if (!types.every((type) => SAFE_TYPES.includes(type))) {
+    return "its createType is neither monolithicSparse nor streamOptimized";
+  }
+  return text.includes("parentfilenamehint") ? "it names a parent disk" : undefined;
+}
+
+function findUnsafeLine(text: string): string | undefined {
+  const lines = text.split("\n").map((line) => line.trim());
+  const extents = lines.filter(isExtent);
+  if (!lines.every((line) => isHarmless(line) || isExtent(line))) {
+    return "its descriptor has a line that is not understood";
+  }
+  if (extents.some((line) => line.includes("/"))) return "it names a file of the host";
+  return extents.length === 0 ? "its descriptor names no extent" : undefined;
+}
+
+/** A comment, a line of the disk database, or `word=value`. */
+function isHarmless(line: string): boolean {
+  return line === "" || line.startsWith("#") || line.startsWith("ddb") || /^[^\s=]+=/.test(line);
+}
+
+function isExtent(line: string): boolean {
+  return !isHarmless(line) && ACCESS_MODES.includes(line.split(" ", 1)[0]);
+}
+
+function isPlain(text: string): boolean {
+  return /^[\t\n\v\f\r -~]*$/.test(text);
+}
