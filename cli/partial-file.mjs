@@ -1,0 +1,143 @@
+// @ts-check
+// A download that is under way: the bytes in FILE.part, and in FILE.part.json which of them are still missing.
+
+import { open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { withFile } from "./failure.mjs";
+import { Gaps } from "./gaps.mjs";
+
+/** @typedef {import("node:fs/promises").FileHandle} FileHandle */
+
+/**
+ * What the bytes are part of.
+ * @typedef {object} Whole
+ * @property {string} imageId
+ * @property {string} hash by which the data is told apart from other data
+ * @property {number} size bytes
+ */
+
+const FORMAT = "glimpse-download-1";
+const SAVE_EVERY_MS = 1_000;
+
+export class PartialFile {
+  /** @type {Promise<void>} */
+  #saving = Promise.resolve();
+  #timer;
+
+  /**
+   * @param {string} path of the file that it is to become
+   * @param {Whole} whole
+   * @param {FileHandle} handle
+   * @param {Gaps} gaps
+   */
+  constructor(path, whole, handle, gaps) {
+    this.path = path;
+    this.whole = whole;
+    this.handle = handle;
+    this.gaps = gaps;
+    // A failure shows again at the end.
+    this.#timer = setInterval(() => this.#save().catch(() => undefined), SAVE_EVERY_MS).unref();
+  }
+
+  /**
+   * Goes on with the partial file of the same data, or begins one.
+   * @param {string} path
+   * @param {Whole} whole
+   */
+  static async open(path, whole) {
+    const part = partOf(path);
+    return await withFile(part, async () => {
+      const missing = await readMissing(path, whole);
+      const handle = await open(part, missing === undefined ? "w" : "r+");
+      const gaps = new Gaps(missing ?? [{ start: 0, end: whole.size }]);
+      return new PartialFile(path, whole, handle, gaps);
+    });
+  }
+
+  /** Where the bytes are until then. */
+  get partPath() {
+    return partOf(this.path);
+  }
+
+  /**
+   * Puts bytes into their place.
+   * @param {Buffer} bytes
+   * @param {number} position
+   */
+  async write(bytes, position) {
+    await withFile(this.partPath, async () => {
+      for (let done = 0; done < bytes.length; ) {
+        const { bytesWritten } = await this.handle.write(
+          bytes,
+          done,
+          bytes.length - done,
+          position + done,
+        );
+        done += bytesWritten;
+      }
+    });
+  }
+
+  /** Puts down what is missing, for the next time. */
+  async close() {
+    clearInterval(this.#timer);
+    await this.handle.close();
+    await withFile(this.path, () => this.#save());
+  }
+
+  /** Gives the closed file its name. */
+  async finish() {
+    await withFile(this.path, () => rename(this.partPath, this.path));
+    await rm(notesOf(this.path), { force: true });
+  }
+
+  /** Takes the closed file away. */
+  async remove() {
+    await rm(notesOf(this.path), { force: true });
+    await rm(this.partPath, { force: true });
+  }
+
+  #save() {
+    this.#saving = this.#saving
+      .catch(() => undefined)
+      .then(async () => {
+        const notes = notesOf(this.path);
+        const text = JSON.stringify({ format: FORMAT, ...this.whole, missing: this.gaps.missing });
+        await writeFile(`${notes}.new`, text);
+        await rename(`${notes}.new`, notes);
+      });
+    return this.#saving;
+  }
+}
+
+/** @param {string} path */
+const partOf = (path) => `${path}.part`;
+
+/** @param {string} path */
+const notesOf = (path) => `${path}.part.json`;
+
+/**
+ * What is missing of a partial file, if it is one of that data.
+ * @param {string} path
+ * @param {Whole} whole
+ * @returns {Promise<import("./gaps.mjs").Range[] | undefined>}
+ */
+async function readMissing(path, whole) {
+  try {
+    const notes = JSON.parse(await readFile(notesOf(path), "utf8"));
+    const { size } = await stat(partOf(path));
+    const isSame =
+      notes.format === FORMAT &&
+      notes.imageId === whole.imageId &&
+      notes.hash === whole.hash &&
+      notes.size === whole.size;
+    const isRange = (/** @type {any} */ range) =>
+      Number.isSafeInteger(range?.start) && Number.isSafeInteger(range?.end);
+    if (!isSame || !Array.isArray(notes.missing) || !notes.missing.every(isRange)) return undefined;
+    // Bytes that are said to be there, and are not.
+    const known = notes.missing.at(-1);
+    const end = known?.end === whole.size ? known.start : whole.size;
+    return size >= end ? notes.missing : undefined;
+  } catch {
+    return undefined;
+  }
+}
