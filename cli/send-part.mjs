@@ -4,7 +4,7 @@
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { EXIT, Failure, withFile } from "./failure.mjs";
-import { showImage } from "./images.mjs";
+import { listTasks, showImage } from "./images.mjs";
 import { persist } from "./retry.mjs";
 import { appendBytes, readOffset } from "./tus.mjs";
 
@@ -68,12 +68,10 @@ async function findOut(session, { imageId }, { length }, url) {
     if (!isGone) throw error;
     const { status } = await showImage(session, imageId);
     if (status !== "queued") return length;
-    // Content that is refused ends its upload, and the answer that said so may have been cut off.
-    throw new Failure(
-      "The service has dropped the upload, as it does with content that it refuses.",
-      EXIT.refused,
-      error.status,
-    );
+    // Content that is refused ends its upload, and the answer that said so may have been cut off; a task says it, too.
+    const [task] = await listTasks(session, imageId);
+    const reason = task?.status === "failure" ? task.message : "as it does with refused content";
+    throw new Failure(`The service has dropped the upload: ${reason}`, EXIT.refused, error.status);
   });
   if (offset === length) return offset;
   const { status } = await showImage(session, imageId);

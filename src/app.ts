@@ -29,12 +29,15 @@ class Exchange {
   /** Whether the caller's token held. */
   isKnown = false;
   fault: string | undefined;
+  /** What the cache had of an image's data that was asked for. */
+  cache: "hit" | "miss" | undefined;
   baseUrl: string;
   /** Whether it is for the identity service, whose errors have a shape of their own. */
   isForIdentity: boolean;
 
   constructor(
-    readonly request: Request,
+    /** As it is meant: the method may be another than that which came. */
+    public request: Request,
     readonly env: Env,
     readonly execution: ExecutionContext,
     readonly wait: (ms: number) => Promise<void>,
@@ -53,22 +56,25 @@ export async function handle(
   wait: (ms: number) => Promise<void> = (ms) => scheduler.wait(ms),
 ): Promise<Response> {
   const isTus = speaksTus(new URL(request.url).pathname);
-  const meant = isTus ? withMeantMethod(request) : request;
-  const exchange = new Exchange(meant, env, execution, wait);
+  const exchange = new Exchange(request, env, execution, wait);
   let corsOrigins: readonly string[] = [];
   let response: Response;
   try {
     const config = loadConfig(env);
     corsOrigins = config.corsAllowedOrigins;
-    exchange.requestId = requestIdOf(meant, config.maxRequestIdLength, exchange.requestId);
-    assertServable(meant, config.auth);
+    exchange.requestId = requestIdOf(request, config.maxRequestIdLength, exchange.requestId);
+    assertServable(request, config.auth);
+    if (isTus) exchange.request = withMeantMethod(request);
     response = await dispatch(exchange, config);
   } catch (error) {
     response = refuse(exchange, error);
   }
   await discardRest(exchange);
+  const meant = exchange.request;
   const reply = meant.method === "HEAD" ? new Response(null, response) : response;
   reply.headers.set("x-openstack-request-id", exchange.requestId);
+  if (exchange.cache !== undefined)
+    reply.headers.set("server-timing", `cache;desc=${exchange.cache}`);
   if (isTus) reply.headers.set("tus-resumable", TUS_VERSION);
   addCorsHeaders(meant, reply.headers, corsOrigins);
   log({
@@ -78,6 +84,7 @@ export async function handle(
     status: reply.status,
     ms: Date.now() - exchange.startedAtMs,
     project_id: exchange.projectId,
+    cache: exchange.cache,
     fault: exchange.fault,
   });
   return reply;
@@ -198,6 +205,9 @@ async function serveImages(exchange: Exchange, config: Config, path: string): Pr
     newId: () => crypto.randomUUID(),
     wait: exchange.wait,
     imageObject: (imageId) => env.IMAGE_OBJECT.get(env.IMAGE_OBJECT.idFromName(imageId)),
+    noteCache: (found) => {
+      exchange.cache = found;
+    },
     waitUntil: (work) => execution.waitUntil(work),
   };
   if (route.rule === "authenticated") return route.handle(context);

@@ -6,6 +6,7 @@ import { buildImageSchema, type ImageSchema } from "./domain/image-schema.ts";
 import { IMPORT_PLUGINS, type ImportPlugins, parseInjection } from "./domain/import-plugins.ts";
 import { IMPORT_METHODS, type ImportMethodName } from "./domain/import-request.ts";
 import type { Limits } from "./domain/limits.ts";
+import { parseBytes, parseQuotas, Quotas } from "./domain/quota.ts";
 import { parseStores } from "./domain/store-definition.ts";
 import { Stores } from "./domain/stores.ts";
 import { FORMATS } from "./inspect/formats.ts";
@@ -13,6 +14,7 @@ import type { InspectionRules } from "./inspect/verdict.ts";
 import { DEFAULT_PREFIXES, parseRegions, type Region } from "./net/image-api.ts";
 import type { Door } from "./net/resolve.ts";
 import { parseOutbound } from "./net/settings.ts";
+import { readRemoteBy } from "./net/source.ts";
 import { Policy } from "./policy/enforce.ts";
 import type { ProtectProperties } from "./policy/property-protection.ts";
 import { parsePropertyProtections } from "./policy/property-protection-document.ts";
@@ -28,6 +30,7 @@ export interface Config {
   readonly policy: Policy;
   readonly protectProperties: ProtectProperties;
   readonly limits: Limits;
+  readonly quotas: Quotas;
   readonly stores: Stores;
   /** One for the isolate, for some stores keep what costs to compute. */
   readonly openStore: OpenStore;
@@ -57,8 +60,22 @@ export interface Config {
   readonly regions: readonly Region[];
   /** Starts of the names of properties that an import takes over from another Image API. */
   readonly remoteProperties: readonly string[];
+  /** Whether callers see, and may change, where an image's data lies; and whether they see the first place alone. */
+  readonly shows: { readonly locations: boolean; readonly directUrl: boolean };
+  /** Whether data is hashed that a location is added of. */
+  readonly hashesLocations: boolean;
   /** How long a task is shown after its end. */
   readonly taskTtlMs: number;
+  /** Undefined: there is no cache of image data. */
+  readonly imageCache: ImageCacheSettings | undefined;
+}
+
+/** The cache of image data (contract 12 §4). */
+export interface ImageCacheSettings {
+  /** What `prune` leaves. */
+  readonly maxBytes: number;
+  /** How long an image may wait to be brought in before `clean` gives it up. */
+  readonly stallMs: number;
 }
 
 const HASH_ALGORITHMS = ["sha512", "sha384", "sha256", "sha1", "md5"] as const;
@@ -94,6 +111,7 @@ export function parseConfig(env: Readonly<Record<string, unknown>>): Config {
     containerFormats: read.list("CONTAINER_FORMATS", "ami,ari,aki,bare,ovf,ova,docker,compressed"),
   };
   const stores = read.parsed("STORES", SINGLE_STORE, (text) => parseStoresOf(env, text));
+  const imports = parseImportSettings(read, env);
   const policy = read.parsed("POLICY", "{}", (text) => new Policy(parsePolicy(text)));
   return {
     publicEndpoint: read.httpUrl("PUBLIC_ENDPOINT"),
@@ -104,8 +122,9 @@ export function parseConfig(env: Readonly<Record<string, unknown>>): Config {
       parsePropertyProtections(text, policy),
     ),
     limits,
+    quotas: parseQuotaSettings(read),
     stores,
-    openStore: storeOpener(stores.all, env),
+    openStore: storeOpener(stores.all, env, readRemoteBy(imports.door)),
     imageSchema: read.parsed("IMAGE_SCHEMA", "", (text) =>
       buildImageSchema(limits, text === "" ? undefined : text),
     ),
@@ -113,12 +132,35 @@ export function parseConfig(env: Readonly<Record<string, unknown>>): Config {
     signatures: read.parsed("SIGNATURE_CERTIFICATES", "{}", parseTrustStore),
     hashAlgorithm: read.oneOf("HASHING_ALGORITHM", HASH_ALGORITHMS, "sha512"),
     maxRequestIdLength: read.integer("MAX_REQUEST_ID_LENGTH", 64, 0),
-    ...parseImportSettings(read, env),
+    ...imports,
+    shows: {
+      locations: read.flag("SHOW_MULTIPLE_LOCATIONS", "false"),
+      directUrl: read.flag("SHOW_IMAGE_DIRECT_URL", "false"),
+    },
+    hashesLocations: read.flag("DO_SECURE_HASH", "true"),
+    imageCache: parseImageCache(read),
     // Bytes renew the lease a quarter of it apart; so it is longer than what is promised after the last byte.
     maxBodyBytes: read.integer("MAX_BODY_BYTES", 0, 0) || undefined,
     uploadExpiryMs: 1000 * read.integer("UPLOAD_EXPIRY_SECONDS", 86_400, 60, 30 * 86_400),
     uploadLeaseMs: Math.ceil((read.integer("UPLOAD_LEASE_SECONDS", 300, 1, 86_400) * 4000) / 3),
   };
+}
+
+/** Contract 12 §4. */
+function parseImageCache(read: Variables): ImageCacheSettings | undefined {
+  const settings = {
+    maxBytes: read.integer("IMAGE_CACHE_MAX_SIZE", 10 * 1024 ** 3, 0),
+    stallMs: 1000 * read.integer("IMAGE_CACHE_STALL_TIME", 86_400, 1, 30 * 86_400),
+  };
+  return read.oneOf("IMAGE_CACHE", ["on", "off"], "off") === "on" ? settings : undefined;
+}
+
+/** Contract 12 §6. */
+function parseQuotaSettings(read: Variables): Quotas {
+  const isOn = read.oneOf("USE_KEYSTONE_LIMITS", ["true", "false"], "false") === "true";
+  const perProject = read.parsed("QUOTAS", "{}", parseQuotas);
+  const storageBytes = read.parsed("USER_STORAGE_QUOTA", "0", parseBytes);
+  return new Quotas(isOn ? perProject : undefined, storageBytes);
 }
 
 /** Contract 13 §1. */
@@ -165,10 +207,6 @@ function parseStoresOf(env: Readonly<Record<string, unknown>>, text: string): St
 
 /** Settings of the reference that this version knows but does not offer: only their "off" is accepted. */
 const NOT_OFFERED: Readonly<Record<string, string>> = {
-  USER_STORAGE_QUOTA: "0",
-  USE_KEYSTONE_LIMITS: "false",
-  SHOW_IMAGE_DIRECT_URL: "false",
-  SHOW_MULTIPLE_LOCATIONS: "false",
   DELAYED_DELETE: "false",
 };
 
@@ -261,6 +299,10 @@ class Variables {
     return found ?? misconfigured(name, `"${text}" is none of ${allowed.join(", ")}`);
   }
 
+  flag(name: string, fallback: "true" | "false"): boolean {
+    return this.oneOf(name, ["true", "false"], fallback) === "true";
+  }
+
   httpUrl(name: string): string | undefined {
     const text = this.text(name, "");
     if (text === "") return undefined;
@@ -287,7 +329,9 @@ class Variables {
     try {
       return parse(this.text(name, fallback));
     } catch (cause) {
-      return misconfigured(name, (cause as Error).message);
+      // A parser of JSON quotes what it does not understand, which may be a secret in the wrong place.
+      const reason = cause instanceof SyntaxError ? "it is not JSON" : (cause as Error).message;
+      return misconfigured(name, reason);
     }
   }
 }

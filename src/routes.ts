@@ -1,6 +1,15 @@
 import type { Context, OpenContext } from "./api/context.ts";
 import { deactivateImage, reactivateImage } from "./api/image-actions.ts";
 import {
+  cleanCache,
+  clearCache,
+  deleteFromCache,
+  listCache,
+  listCachingNodes,
+  pruneCache,
+  queueForCache,
+} from "./api/image-cache.ts";
+import {
   downloadImageData,
   headImageData,
   stageImageData,
@@ -15,12 +24,14 @@ import {
   patchImage,
   showImage,
 } from "./api/images.ts";
+import { addLocation, listLocations } from "./api/locations.ts";
 import { addMember, listMembers, removeMember, showMember, updateMember } from "./api/members.ts";
 import { showSchema } from "./api/schemas.ts";
 import { deleteFromStore, listStoreDetails, listStores } from "./api/stores.ts";
 import { addTag, removeTag } from "./api/tags.ts";
 import { createTask, listImageTasks, listTasks, showTask } from "./api/tasks.ts";
 import { createUpload, deleteUpload, patchUpload, showUpload } from "./api/uploads.ts";
+import { showUsage } from "./api/usage.ts";
 import type { RuleName } from "./policy/rules.ts";
 
 type Answer = Response | Promise<Response>;
@@ -68,6 +79,9 @@ export const routes: readonly Route[] = [
   // copy-image stands under its own rule, copy_image.
   on("POST", `${IMAGE}/import`, "modify_image", importImage, SMALL),
 
+  on("GET", `${IMAGE}/locations`, "fetch_image_location", listLocations, "unread"),
+  on("POST", `${IMAGE}/locations`, "add_image_location", addLocation, SMALL),
+
   on("POST", `${IMAGE}/actions/deactivate`, "deactivate", deactivateImage, "none"),
   on("POST", `${IMAGE}/actions/reactivate`, "reactivate", reactivateImage, "none"),
 
@@ -89,6 +103,14 @@ export const routes: readonly Route[] = [
   open("GET", "/v2/info/stores", listStores, "none"),
   on("GET", "/v2/info/stores/detail", "stores_info_detail", listStoreDetails, "none"),
 
+  on("GET", "/v2/cache", "cache_list", listCache, "none"),
+  on("DELETE", "/v2/cache", "cache_delete", clearCache, "unread"),
+  on("POST", "/v2/cache/clean", "cache_clean", cleanCache, "unread"),
+  on("POST", "/v2/cache/prune", "cache_prune", pruneCache, "unread"),
+  on("GET", "/v2/cache/nodes/:image_id", "list_cached_nodes", listCachingNodes, "unread"),
+  on("DELETE", "/v2/cache/:image_id", "cache_delete", deleteFromCache, "unread"),
+  on("PUT", "/v2/cache/:image_id", "cache_image", queueForCache, "unread"),
+
   open("GET", "/v2/schemas/image", showSchema("image"), "none"),
   open("GET", "/v2/schemas/images", showSchema("images"), "none"),
   open("GET", "/v2/schemas/member", showSchema("member"), "none"),
@@ -97,6 +119,7 @@ export const routes: readonly Route[] = [
   open("GET", "/v2/schemas/tasks", showSchema("tasks"), "unread"),
 
   open("GET", "/v2/info/import", showImportInfo, "none"),
+  open("GET", "/v2/info/usage", showUsage, "unread"),
 ];
 
 function on(

@@ -1,8 +1,10 @@
 import type { OpenStore } from "../blob/stores.ts";
 import type { Database } from "../db/database.ts";
+import { readUsage } from "../db/usage.ts";
 import { Fault } from "../domain/fault.ts";
 import type { Identity } from "../domain/identity.ts";
 import type { PropertyProtection } from "../domain/property-protection.ts";
+import type { QuotaName } from "../domain/quota.ts";
 import type { Config } from "../env.ts";
 import type { ImageObject } from "../image-object/image-object.ts";
 import type { Caller } from "../image-object/rpc.ts";
@@ -30,6 +32,8 @@ export interface OpenContext {
   readonly wait: (ms: number) => Promise<void>;
   /** The object of one image: the only way to change it. */
   readonly imageObject: (imageId: string) => DurableObjectStub<ImageObject>;
+  /** Tells whether the bytes of the answer come from the cache: for its headers and the log. */
+  readonly noteCache: (found: "hit" | "miss") => void;
   /** Lets work go on behind the answer, or after the client has left. */
   readonly waitUntil: (work: Promise<unknown>) => void;
 }
@@ -56,6 +60,17 @@ export function imageIdOf(ctx: OpenContext): string {
 /** What the caller may do with custom properties. */
 export function protectionOf({ config, identity }: OpenContext): PropertyProtection {
   return config.protectProperties(identity);
+}
+
+/**
+ * Refuses what would take the caller's project beyond one of its four limits, before anything is looked up (contract 01
+ * §1.5). That they hold whatever comes at once is up to the writes themselves.
+ */
+export async function assertQuota(ctx: OpenContext, of: QuotaName, delta: number): Promise<void> {
+  const { quotas } = ctx.config;
+  const { projectId } = ctx.identity;
+  if (!quotas.hasFour || quotas.limitOn(of, projectId) === undefined) return;
+  quotas.assertWithin(of, projectId, await readUsage(ctx.db, projectId), delta);
 }
 
 /** The image of the path, its object, and who asks for what, as the object wants to know it. */

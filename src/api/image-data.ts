@@ -1,5 +1,7 @@
 import type { ByteRange } from "../blob/store.ts";
-import { findImage } from "../db/images.ts";
+import { findInCache } from "../db/cache-entries.ts";
+import { type FoundImage, findImage } from "../db/images.ts";
+import { type CacheEntry, isOwnCopy } from "../domain/cache-entry.ts";
 import { Fault } from "../domain/fault.ts";
 import type { Image, Location } from "../domain/image.ts";
 import { hasData } from "../domain/status.ts";
@@ -9,7 +11,8 @@ import { type ByteSelection, formatContentRange, parseRange } from "../http/rang
 import { noContent } from "../http/reply.ts";
 import type { UploadRequest } from "../image-object/rpc.ts";
 import { log } from "../lib/log.ts";
-import { type Context, imageIdOf, target } from "./context.ts";
+import { readThroughCache } from "./cached-download.ts";
+import { assertQuota, type Context, imageIdOf, target } from "./context.ts";
 import { bodyLimitOf, Upload } from "./upload.ts";
 import { hashHeaders } from "./views.ts";
 
@@ -19,6 +22,7 @@ export async function uploadImageData(ctx: Context): Promise<Response> {
   assertOctetStream(request);
   const store = config.stores.forUpload(request.headers.get("x-image-meta-store"));
   const declaredBytes = declaredSize(request);
+  await assertQuota(ctx, "image_size_total", Math.max(0, declaredBytes ?? 0));
   return receive(ctx, { storeId: store.id, purpose: "data", declaredBytes });
 }
 
@@ -35,6 +39,7 @@ export async function stageImageData(ctx: Context): Promise<Response> {
     const reason = "it must not be negative";
     throw new Fault("invalid_value", { name: "x-openstack-image-size", reason });
   }
+  await assertQuota(ctx, "image_stage_total", declaredBytes ?? 0);
   const storeId = config.stores.default.id;
   return receive(ctx, { storeId, purpose: "staging", declaredBytes });
 }
@@ -53,13 +58,30 @@ async function receive(ctx: Context, wanted: Omit<UploadRequest, "attemptId">): 
   return noContent();
 }
 
-/** GET /v2/images/{image_id}/file: the bytes, or one range of them, straight from the store (03 §3.2). */
+/** GET /v2/images/{image_id}/file: the bytes, or one range of them, from the cache or the store (03 §3.2). */
 export async function downloadImageData(ctx: Context): Promise<Response> {
   const answer = await prepareDownload(ctx);
   if (answer instanceof Response) return answer;
   const range = answer.selection.kind === "part" ? answer.selection : undefined;
-  const body = await readFirstCopy(ctx, answer, range);
+  const body = (await readCached(ctx, answer, range)) ?? (await readFirstCopy(ctx, answer, range));
   return new Response(body, { status: range === undefined ? 200 : 206, headers: answer.headers });
+}
+
+/** The bytes through the cache; undefined when they are to come straight from a store. */
+async function readCached(
+  ctx: Context,
+  download: Download,
+  range: ByteRange = { offset: 0, length: download.image.size ?? 0 },
+): Promise<ReadableStream | undefined> {
+  const { image, entry } = download;
+  const copies = download.copies.filter((copy) => isOwnCopy(copy, ctx.config.stores));
+  const read = (wanted: ByteRange) => readFirstCopy(ctx, { ...download, copies }, wanted);
+  try {
+    return await readThroughCache(ctx, { image, entry, read }, range);
+  } catch (error) {
+    if (copies.length === download.copies.length) throw error;
+    return undefined;
+  }
 }
 
 /** The bytes from the first store that has them whole; each failure is logged, the last one is the answer. */
@@ -93,6 +115,7 @@ export async function headImageData(ctx: Context): Promise<Response> {
 
 interface Download {
   readonly image: Image;
+  readonly entry: CacheEntry | undefined;
   /** In the order in which they are to be tried. */
   readonly copies: readonly Location[];
   readonly selection: ByteSelection;
@@ -102,8 +125,8 @@ interface Download {
 /** Everything before the store is asked: visibility, status, policy, preconditions, range, in this order. */
 async function prepareDownload(ctx: Context): Promise<Response | Download> {
   const { policy } = ctx.config;
-  const found = await findImage(ctx.db, imageIdOf(ctx), ctx.identity.projectId);
-  const { image } = found;
+  const found = await findForDownload(ctx);
+  const { image, entry } = found;
   policy.assertVisible(ctx.identity, found);
   // Before the policy, so that a reader too learns why (contract DWN-5).
   if (image.status === "deactivated" && !policy.isAdmin(ctx.identity)) {
@@ -126,7 +149,15 @@ async function prepareDownload(ctx: Context): Promise<Response | Download> {
     conditions.rangeApplies && ctx.request.method === "GET"
       ? parseRange(ctx.request.headers, image.size)
       : ({ kind: "whole" } as const);
-  return { image, copies, selection, headers: dataHeaders(image, etag, selection) };
+  return { image, entry, copies, selection, headers: dataHeaders(image, etag, selection) };
+}
+
+/** The image, and its entry where there is a cache, in one round trip. */
+async function findForDownload(
+  ctx: Context,
+): Promise<FoundImage & { entry?: CacheEntry | undefined }> {
+  const find = ctx.config.imageCache === undefined ? findImage : findInCache;
+  return find(ctx.db, imageIdOf(ctx), ctx.identity.projectId);
 }
 
 function dataHeaders(image: Image, etag: string | undefined, selection: ByteSelection): Headers {

@@ -2,7 +2,7 @@ import { parseImportRequest } from "../domain/import-request.ts";
 import { readJson } from "../http/body.ts";
 import { json } from "../http/reply.ts";
 import { unwrap } from "../image-object/rpc.ts";
-import { type Context, type OpenContext, target } from "./context.ts";
+import { assertQuota, type Context, type OpenContext, target } from "./context.ts";
 
 /** GET /v2/info/import: which import methods are on (contract IMP-16, 10 §15). */
 export function showImportInfo({ config }: OpenContext): Response {
@@ -14,6 +14,7 @@ export function showImportInfo({ config }: OpenContext): Response {
 export async function importImage(ctx: Context): Promise<Response> {
   const body = await readJson(ctx.request, ctx.maxBodyBytes);
   const request = parseImportRequest(body, ctx.config.importMethods);
+  await assertQuota(ctx, "image_size_total", 0);
   const { object, caller } = target(ctx);
   const { headers } = ctx.request;
   unwrap(

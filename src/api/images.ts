@@ -1,5 +1,6 @@
 import { listImages as queryImages } from "../db/image-query.ts";
-import { findImage, insertImage } from "../db/images.ts";
+import { type FoundImage, findImage, insertImage } from "../db/images.ts";
+import { withinQuotas } from "../db/usage.ts";
 import { finishCreate, parseCreate } from "../domain/create.ts";
 import { Fault } from "../domain/fault.ts";
 import type { Image, Visibility } from "../domain/image.ts";
@@ -13,24 +14,41 @@ import { buildLinks } from "../http/link.ts";
 import { parseImageList } from "../http/query.ts";
 import { json, noContent } from "../http/reply.ts";
 import { unwrap } from "../image-object/rpc.ts";
+import type { ImageInSight } from "../policy/enforce.ts";
 import { type Context, imageIdOf, protectionOf, target } from "./context.ts";
+import { locationKeys } from "./locations.ts";
 import { hashHeaders, imageView } from "./views.ts";
 
 /** POST /v2/images: one insert; the checks in the order of contract CRE-22. */
 export async function createImage(ctx: Context): Promise<Response> {
   const image = makeImage(ctx, await readJson(ctx.request, ctx.maxBodyBytes));
-  await insertImage(ctx.db, image);
+  const demands = [{ of: "image_count_total", delta: 1 }] as const;
+  const { projectId } = ctx.identity;
+  await withinQuotas(ctx.db, ctx.config.quotas, projectId, demands, (guards) =>
+    insertImage(ctx.db, image, guards),
+  );
   const location = `${ctx.baseUrl}/v2/images/${image.id}`;
   const { stores, importMethods } = ctx.config;
-  return json(imageView(image, stores, protectionOf(ctx)), 201, {
-    location,
-    // Absent means that nothing can be imported (contract HDR-4).
-    ...(importMethods.length > 0 && { "openstack-image-import-methods": importMethods.join(",") }),
-    // Absent means a single-store service (contract HDR-5).
-    ...(stores.isMulti && {
-      "openstack-image-store-ids": stores.all.map(({ id }) => id).join(","),
-    }),
-  });
+  return json(
+    imageView(
+      image,
+      stores,
+      protectionOf(ctx),
+      locationKeys(ctx, { image, membership: undefined }),
+    ),
+    201,
+    {
+      location,
+      // Absent means that nothing can be imported (contract HDR-4).
+      ...(importMethods.length > 0 && {
+        "openstack-image-import-methods": importMethods.join(","),
+      }),
+      // Absent means a single-store service (contract HDR-5).
+      ...(stores.isMulti && {
+        "openstack-image-store-ids": stores.all.map(({ id }) => id).join(","),
+      }),
+    },
+  );
 }
 
 /** The image that a body asks for, if its caller may create it. */
@@ -73,7 +91,9 @@ export async function listImages(ctx: Context): Promise<Response> {
   const images = found.filter((image) => mayShow(ctx, image));
   const lastId = found.length === query.limit ? images.at(-1)?.id : undefined;
   return json({
-    images: images.map((image) => imageView(image, stores, protection)),
+    images: images.map((image) =>
+      imageView(image, stores, protection, locationKeys(ctx, inList(ctx, image))),
+    ),
     ...buildLinks(ctx.url.search, lastId),
     schema: "/v2/schemas/images",
   });
@@ -87,11 +107,15 @@ function withoutUnreadable(query: ImageListQuery, protection: PropertyProtection
 }
 
 /** Whether policy lets a listed image be seen; an operator's get_image may be stricter than ours (LST-11). */
-function mayShow({ config, identity }: Context, image: Image): boolean {
-  // Others' shared images are listed to their members only, and to admins.
+function mayShow(ctx: Context, image: Image): boolean {
+  return ctx.config.policy.allowsOnImage("get_image", ctx.identity, inList(ctx, image));
+}
+
+/** Others' shared images are listed to their members only, and to admins. */
+function inList({ config, identity }: Context, image: Image): ImageInSight {
   const isOthers = image.visibility === "shared" && image.owner !== identity.projectId;
   const membership = isOthers && !config.policy.isAdmin(identity) ? "accepted" : undefined;
-  return config.policy.allowsOnImage("get_image", identity, { image, membership });
+  return { image, membership };
 }
 
 /** GET /v2/images/{image_id} */
@@ -104,22 +128,23 @@ export async function showImage(ctx: Context): Promise<Response> {
  * data's, so conditions ask whether the data is the same.
  */
 export async function headImage(ctx: Context): Promise<Response> {
-  const image = await findShown(ctx);
+  const found = await findShown(ctx);
+  const { image } = found;
   const etag = image.osHashValue === null ? undefined : strongEtag(image.osHashValue);
   const { outcome } = evaluateConditions(ctx.request.headers, etag);
   if (outcome === "precondition_failed") throw new Fault("precondition_failed");
   const reply =
-    outcome === "not_modified" ? new Response(null, { status: 304 }) : imageReply(ctx, image);
+    outcome === "not_modified" ? new Response(null, { status: 304 }) : imageReply(ctx, found);
   for (const [name, value] of Object.entries(hashHeaders(image))) reply.headers.set(name, value);
   if (hasData(image.status)) reply.headers.set("accept-ranges", "bytes");
   if (etag !== undefined) reply.headers.set("etag", etag);
   return reply;
 }
 
-async function findShown(ctx: Context): Promise<Image> {
+async function findShown(ctx: Context): Promise<FoundImage> {
   const found = await findImage(ctx.db, imageIdOf(ctx), ctx.identity.projectId);
   ctx.config.policy.enforceOnImage(ctx.rule, ctx.identity, found);
-  return found.image;
+  return found;
 }
 
 /** PATCH /v2/images/{image_id}: media type and document are judged before the image is looked up (MSK-9). */
@@ -133,7 +158,8 @@ export async function patchImage(ctx: Context): Promise<Response> {
   const body = await readJson(ctx.request, ctx.maxBodyBytes);
   const operations = parsePatch(mediaType, body, ctx.config.imageSchema);
   const { object, caller } = target(ctx);
-  return imageReply(ctx, unwrap(await object.patch(caller, operations)));
+  const image = unwrap(await object.patch(caller, operations));
+  return imageReply(ctx, { image, membership: undefined });
 }
 
 /** DELETE /v2/images/{image_id}: 404 from now on; the bytes follow on their own (contract DEL-1). */
@@ -143,6 +169,7 @@ export async function deleteImage(ctx: Context): Promise<Response> {
   return noContent();
 }
 
-function imageReply(ctx: Context, image: Image): Response {
-  return json(imageView(image, ctx.config.stores, protectionOf(ctx)));
+function imageReply(ctx: Context, found: FoundImage): Response {
+  const { stores } = ctx.config;
+  return json(imageView(found.image, stores, protectionOf(ctx), locationKeys(ctx, found)));
 }

@@ -4,11 +4,17 @@ import type { Task } from "../domain/task.ts";
 import { isJsonObject } from "../lib/json.ts";
 import { formatTime } from "../lib/time.ts";
 
+/** What of tasks somebody may read. */
+export interface TaskReader {
+  readonly protection: PropertyProtection;
+  readonly seesLocations: boolean;
+}
+
 /** A task as its own page shows it (contract 12 §1). */
-export function taskView(task: Task, protection: PropertyProtection): Record<string, unknown> {
+export function taskView(task: Task, reader: TaskReader): Record<string, unknown> {
   return {
     ...taskSummaryView(task),
-    input: inputView(task, protection),
+    input: inputView(task, reader),
     result: task.result,
     message: task.message,
     ...(task.imageId && { image_id: task.imageId }),
@@ -33,7 +39,7 @@ export function taskSummaryView(task: Task): Record<string, unknown> {
 }
 
 /** A task as the list of its image's tasks shows it: all keys, whatever is null (contract 12 §3, TSK-3, TSK-4). */
-export function imageTaskView(task: Task, protection: PropertyProtection): Record<string, unknown> {
+export function imageTaskView(task: Task, reader: TaskReader): Record<string, unknown> {
   return {
     id: task.id,
     type: task.type,
@@ -47,14 +53,19 @@ export function imageTaskView(task: Task, protection: PropertyProtection): Recor
     image_id: task.imageId,
     request_id: task.requestId,
     user_id: task.userId,
-    input: inputView(task, protection),
+    input: inputView(task, reader),
     result: task.result,
     message: task.message,
   };
 }
 
-/** The input without the image's properties that are kept from the reader (contract 13 §9). */
-function inputView({ input }: Task, protection: PropertyProtection): Task["input"] {
+/**
+ * The input without what is kept from the reader: addresses of locations (contract 12 §3, input for add-location), and
+ * properties of the image (13 §9).
+ */
+function inputView(task: Task, { protection, seesLocations }: TaskReader): Task["input"] {
+  const { loc_url: url, ...others } = task.input ?? {};
+  const input = url === undefined || seesLocations ? task.input : others;
   const given = input?.image_properties;
   if (!isJsonObject(given)) return input;
   const shown = Object.entries(given).filter(

@@ -15,7 +15,7 @@ import { admitUri } from "../net/resolve.ts";
 import { redactUri } from "../net/uri-filter.ts";
 import { type Context, imageIdOf, param, protectionOf } from "./context.ts";
 import { makeImage } from "./images.ts";
-import { imageTaskView, taskSummaryView, taskView } from "./task-views.ts";
+import { imageTaskView, type TaskReader, taskSummaryView, taskView } from "./task-views.ts";
 
 /** GET /v2/tasks (contract 12 §2) */
 export async function listTasks(ctx: Context): Promise<Response> {
@@ -40,7 +40,7 @@ export async function showTask(ctx: Context): Promise<Response> {
   if (task === undefined || !seesTask(policy.viewer(ctx.identity), task)) {
     throw new Fault("task_not_found", { taskId });
   }
-  return json(taskView(task, protectionOf(ctx)));
+  return json(taskView(task, readerOf(ctx)));
 }
 
 /** GET /v2/images/{image_id}/tasks: for everyone who may see the image (contract TSK-1, TSK-2, POL-2). */
@@ -49,8 +49,8 @@ export async function listImageTasks(ctx: Context): Promise<Response> {
   const viewer = policy.viewer(ctx.identity);
   const found = await findImageWithTasks(ctx.db, imageIdOf(ctx), viewer, ctx.nowMs);
   policy.enforceOnImage(ctx.rule, ctx.identity, found);
-  const protection = protectionOf(ctx);
-  return json({ tasks: found.tasks.map((task) => imageTaskView(task, protection)) });
+  const reader = readerOf(ctx);
+  return json({ tasks: found.tasks.map((task) => imageTaskView(task, reader)) });
 }
 
 /**
@@ -88,5 +88,10 @@ export async function createTask(ctx: Context): Promise<Response> {
   const task = await findTask(ctx.db, unwrap(outcome) ?? "", ctx.nowMs);
   if (task === undefined) throw new Error("the import was accepted without a task");
   const location = `${ctx.baseUrl}/v2/tasks/${task.id}`;
-  return json(taskView(task, protectionOf(ctx)), 201, { location });
+  return json(taskView(task, readerOf(ctx)), 201, { location });
+}
+
+function readerOf(ctx: Context): TaskReader {
+  const seesLocations = ctx.config.policy.allows("fetch_image_location", ctx.identity, {});
+  return { protection: protectionOf(ctx), seesLocations };
 }

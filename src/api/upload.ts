@@ -15,6 +15,7 @@ import {
   unwrap,
 } from "../image-object/rpc.ts";
 import { Inspector } from "../inspect/inspector.ts";
+import { logIfTaken } from "../inspect/log-taken.ts";
 import { log } from "../lib/log.ts";
 import type { Context } from "./context.ts";
 
@@ -70,8 +71,9 @@ export class Upload {
   /** Stores the data, and holds it against what is said of it. Staged data is inspected when it is imported. */
   private async receive(
     source: ReadableStream | null,
-    { key, leaseMs, formats, signature }: UploadGrant,
+    { key, leaseMs, formats, signature, reservedBytes }: UploadGrant,
   ): Promise<UploadedData> {
+    let mayBring = reservedBytes;
     const { config, openStore } = this.ctx;
     const { storeId, purpose, declaredBytes } = this.wanted;
     const verifier = signature && (await config.signatures.verifier(signature, Date.now()));
@@ -91,12 +93,21 @@ export class Upload {
         inspection: inspector,
         openMultipart: () =>
           this.tell((object, imageId) => object.openMultipart(imageId, this.attemptId)),
-        onProgress: () => this.keepLease(leaseMs),
+        onProgress: async (received) => {
+          await this.keepLease(leaseMs);
+          if (mayBring === undefined || received <= mayBring) return;
+          const bytes = { received, wanted: received + RESERVATION_BYTES };
+          mayBring = await this.tell((object, imageId) =>
+            object.reserveUpload(imageId, this.attemptId, bytes),
+          );
+        },
         signal: this.stalled.signal,
       });
       for (const expected of this.expected) assertExpected(expected, data.hashes);
       await verifier?.verify(data.hashes[verifier.algorithm] ?? "");
-      return { ...data, virtualSize: inspector?.finish().virtualSize ?? null };
+      const found = inspector?.finish();
+      if (found !== undefined) logIfTaken(this.caller.imageId, formats, found);
+      return { ...data, virtualSize: found?.virtualSize ?? null };
     } finally {
       this.watch.abort();
     }
@@ -191,6 +202,9 @@ export function bodyLimitOf({ maxBodyBytes: maxBytes }: Config, imageId: string)
   if (maxBytes === undefined) return undefined;
   return { maxBytes, fault: () => new Fault("body_over_limit", { maximum: maxBytes, imageId }) };
 }
+
+/** How many bytes more an upload of unannounced length asks for each time, where space is limited. */
+const RESERVATION_BYTES = 64 * 1024 ** 2;
 
 /** Answers of the object that end an upload: it has lost the image. */
 const LOSS: ReadonlySet<FaultCode> = new Set(["image_gone", "upload_superseded"]);

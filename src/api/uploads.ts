@@ -11,7 +11,7 @@ import {
   parseOffset,
 } from "../http/tus.ts";
 import { unwrap } from "../image-object/rpc.ts";
-import { type Context, param, target } from "./context.ts";
+import { assertQuota, type Context, param, target } from "./context.ts";
 
 /*
  * Resumable uploads by tus 1.0, on an image that is queued (https://tus.io/protocols/resumable-upload; ours, not
@@ -29,16 +29,22 @@ export async function createUpload(ctx: Context): Promise<Response> {
   if (typeof concat === "object") {
     const parts = concat.parts.map(idOf);
     const joined = unwrap(
-      await object.joinResumables(caller, { parts, expected, metadata, requestId }),
+      await object.joinResumables(caller, {
+        ...{ parts, expected, metadata, requestId },
+        concat: concat.given,
+      }),
     );
     return new Response(null, { status: 201, headers: creationHeaders(ctx, joined) });
   }
   const withBody = hasBody(request) && headers.get("content-type") === OFFSET_STREAM;
+  // Before there is an upload that nobody would hear of.
+  if (withBody) parseChecksum(headers);
   const kind = concat ?? "whole";
   const storeId = config.stores.forUpload(
     fields.get("store") ?? headers.get("x-image-meta-store"),
   ).id;
   const place = readPlace(fields, kind);
+  await assertQuota(ctx, "image_size_total", length ?? 0);
   const wanted = { storeId, length, kind, place, expected, metadata, requestId } as const;
   const created = unwrap(await object.createResumable(caller, wanted));
   const view = withBody ? await append(ctx, created.id, 0, undefined) : created;
@@ -59,7 +65,7 @@ export async function showUpload(ctx: Context): Promise<Response> {
         ? { "upload-defer-length": "1" }
         : { "upload-length": String(view.length) }),
       ...(view.metadata !== undefined && { "upload-metadata": view.metadata }),
-      ...concatHeader(ctx, view),
+      ...concatHeader(view),
       "glimpse-part-size": String(view.partBytes),
       "cache-control": "no-store",
     },
@@ -88,6 +94,8 @@ export async function deleteUpload(ctx: Context): Promise<Response> {
   return new Response(null, { status: 204 });
 }
 
+const LET_GO_MS = 1_000;
+
 /**
  * The bytes go through the image's object. When the client leaves, the platform drops this handler wherever it stands;
  * what came until then must still be put down.
@@ -113,7 +121,8 @@ async function append(
     return unwrap(await work);
   } finally {
     stop.abort();
-    await pumping;
+    // A pipe whose body has fallen silent does not let go of it before more comes.
+    await Promise.race([pumping, scheduler.wait(LET_GO_MS)]);
   }
 }
 
@@ -132,11 +141,9 @@ function progressHeaders({ offset, expiresAtMs }: ResumableView): Record<string,
   };
 }
 
-function concatHeader(ctx: Context, { kind, parts }: ResumableView): Record<string, string> {
-  if (kind === "whole") return {};
-  if (kind === "partial") return { "upload-concat": "partial" };
-  const list = parts.map((id) => addressOf(ctx, id)).join(" ");
-  return { "upload-concat": `final;${list}` };
+function concatHeader({ kind, concat }: ResumableView): Record<string, string> {
+  const value = kind === "partial" ? kind : concat;
+  return value === undefined ? {} : { "upload-concat": value };
 }
 
 function addressOf(ctx: Context, uploadId: string): string {

@@ -3,23 +3,30 @@ import type { Config } from "../env.ts";
 import { json } from "../http/reply.ts";
 
 /** What of a deployment's settings decides which versions it has. */
-export type VersionFacts = Pick<Config, "importMethods"> & {
+export type VersionFacts = Pick<Config, "importMethods" | "imageCache"> & {
   readonly stores: Pick<Stores, "isMulti">;
 };
 
 /*
- * A minor version is advertised only if its features work (contract 01 §1.2). 2.9, 2.14 and 2.16 to 2.18 (locations,
- * cache, usage) join the list with theirs.
+ * A minor version is advertised only if its features work (contract 01 §1.2). 2.13 (usage) joins the list with
+ * its own.
  */
-const ALWAYS = ["2.7", "2.5", "2.4", "2.3", "2.2", "2.1", "2.0"];
+const ALWAYS = ["2.17", "2.9", "2.7", "2.5", "2.4", "2.3", "2.2", "2.1", "2.0"];
 
-function advertised({ stores: { isMulti }, importMethods }: VersionFacts): readonly string[] {
+function advertised(facts: VersionFacts): readonly string[] {
+  const {
+    stores: { isMulti },
+    importMethods,
+    imageCache,
+  } = facts;
   const versions = [...ALWAYS];
   // Staging and import.
   if (importMethods.length > 0) versions.push("2.6");
   // Store headers and discovery, deletion from a store, an image's tasks, store details.
   if (isMulti) versions.push("2.8", "2.10", "2.12", "2.15");
   if (isMulti && importMethods.includes("copy-image")) versions.push("2.11");
+  // The cache's admin calls; to clean and prune it.
+  if (imageCache !== undefined) versions.push("2.14", "2.16", "2.18");
   return versions.sort((a, b) => minorOf(b) - minorOf(a));
 }
 
@@ -30,10 +37,15 @@ function minorOf(version: string): number {
 /** First path segments that are served as `/v2` (contract VER-10); the minors change no behaviour. */
 const ACCEPTED = /^v2(\.([0-7]|9|15|17))?$/;
 const ACCEPTED_WITH_SEVERAL_STORES = /^v2\.(8|1[0-3])$/;
+const ACCEPTED_WITH_CACHE = /^v2\.1[468]$/;
 
 /** Whether a first path segment means the Image API. */
-export function isApiVersion(segment: string, { stores }: VersionFacts): boolean {
-  return ACCEPTED.test(segment) || (stores.isMulti && ACCEPTED_WITH_SEVERAL_STORES.test(segment));
+export function isApiVersion(segment: string, { stores, imageCache }: VersionFacts): boolean {
+  return (
+    ACCEPTED.test(segment) ||
+    (stores.isMulti && ACCEPTED_WITH_SEVERAL_STORES.test(segment)) ||
+    (imageCache !== undefined && ACCEPTED_WITH_CACHE.test(segment))
+  );
 }
 
 /** The discovery document: 300 where no version was named, 200 where one asked for the list (VER-1, VER-2). */

@@ -10,13 +10,14 @@ const NEVER_SHOWN: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * An image as its reader may see it (contract 02 §2.1): base keys, and beside them the custom properties that
- * are not kept from this one (contract 13 §9).
+ * An image as its reader may see it (contract 02 §2.1): base keys, beside them the custom properties that
+ * are not kept from this one (contract 13 §9), and what it is told of where the data lies (locations.ts).
  */
 export function imageView(
   image: Image,
   stores: Stores,
   protection: PropertyProtection,
+  locationKeys: Readonly<Record<string, unknown>>,
 ): Record<string, unknown> {
   const self = `/v2/images/${image.id}`;
   const copies = stores.isMulti ? stores.byWeight(image.locations) : [];
@@ -48,6 +49,7 @@ export function imageView(
     ["file", `${self}/file`],
     // Comma-joined text, and only where there is something to tell (contract REP-18).
     ...(copies.length > 0 ? [["stores", copies.map(({ store }) => store).join(",")] as const] : []),
+    ...Object.entries(locationKeys),
     ["schema", "/v2/schemas/image"],
   ]);
 }

@@ -1,4 +1,5 @@
 import type { StoreDefinition } from "../domain/store-definition.ts";
+import { HttpBlobStore, type ReadRemote } from "./http.ts";
 import { R2BlobStore } from "./r2.ts";
 import { S3BlobStore } from "./s3.ts";
 import type { BlobStore } from "./store.ts";
@@ -13,14 +14,21 @@ type Environment = Readonly<Record<string, unknown>>;
  * Opens the stores of a deployment, each when it is first asked for. Opening one throws an Error when it is not
  * configured (any more): its bytes are out of reach.
  */
-export function storeOpener(definitions: readonly StoreDefinition[], env: Environment): OpenStore {
+export function storeOpener(
+  definitions: readonly StoreDefinition[],
+  env: Environment,
+  readRemote: ReadRemote,
+): OpenStore {
   const opened = new Map<string, BlobStore>();
   return (storeId) => {
     let store = opened.get(storeId);
     if (store === undefined) {
       const definition = definitions.find(({ id }) => id === storeId);
       if (definition === undefined) throw new Error(`the store ${storeId} is not configured`);
-      store = openStore(definition, env);
+      store =
+        definition.type === "http"
+          ? new HttpBlobStore(storeId, readRemote)
+          : openStore(definition, env);
       opened.set(storeId, store);
     }
     return store;

@@ -1,4 +1,5 @@
 import { and, eq, getTableColumns, type SQL, sql } from "drizzle-orm";
+import type { BatchItem } from "drizzle-orm/batch";
 import { Fault } from "../domain/fault.ts";
 import type { Image, MemberStatus, Membership, Visibility } from "../domain/image.ts";
 import type { Status } from "../domain/status.ts";
@@ -54,22 +55,51 @@ export function foundImage(
   return { image: imageFromRow(row), membership: row.membership ?? undefined };
 }
 
-/** Stores a new image in one statement. Throws `image_exists` when the id was ever taken (contract CRE-12). */
-export async function insertImage(db: Database, image: Image): Promise<void> {
-  const inserted = await db
+/**
+ * Stores a new image, with what is to hold behind it. Throws `image_exists` when the id was ever taken (contract
+ * CRE-12).
+ */
+export async function insertImage(
+  db: Database,
+  image: Image,
+  guards: readonly BatchItem<"sqlite">[] = [],
+): Promise<void> {
+  const insert = db
     .insert(images)
     .values(rowFromImage(image))
     .onConflictDoNothing()
     .returning({ id: images.id });
+  const inserted = guards.length === 0 ? await insert : (await db.batch([insert, ...guards]))[0];
   if (inserted.length === 0) throw new Fault("image_exists", { imageId: image.id });
 }
 
 /**
- * Writes a changed image over the revision it was decided on, in one statement.
+ * Writes a changed image over the revision it was decided on, with what is to hold behind it.
  * Throws `image_changed` when that revision no longer stands; then nothing was written.
  */
-export async function updateImage(db: Database, before: Image, after: Image): Promise<void> {
-  assertWritten(await imageUpdate(db, before, after), before);
+export async function updateImage(
+  db: Database,
+  before: Image,
+  after: Image,
+  guards: readonly BatchItem<"sqlite">[] = [],
+): Promise<void> {
+  const update = imageUpdate(db, before, after);
+  const written = guards.length === 0 ? await update : (await db.batch([update, ...guards]))[0];
+  assertWritten(written, before);
+}
+
+/** Grants work under way more bytes, or takes some back; nobody decides on these, so the revision stays. */
+export async function updateReservation(
+  db: Database,
+  { id, status }: Image,
+  reserved: number,
+  guards: readonly BatchItem<"sqlite">[],
+): Promise<void> {
+  const update = db
+    .update(images)
+    .set({ reserved })
+    .where(and(eq(images.id, id), eq(images.status, status)));
+  await db.batch([update, ...guards]);
 }
 
 /** The same as a statement for a batch; hand what it gives to `assertWritten`. */
@@ -100,6 +130,7 @@ export function imageBurial(db: Database, before: Image, nowMs: number) {
     tags: [],
     locations: [],
     staged: null,
+    reserved: 0,
   });
 }
 
@@ -142,6 +173,7 @@ export function imageFromRow(row: ImageRow): Image {
     tags: row.tags,
     locations: row.locations,
     staged: row.staged,
+    reservedBytes: row.reserved,
   };
 }
 
@@ -171,5 +203,6 @@ function rowFromImage(image: Image): ImageRow {
     tags: [...image.tags],
     locations: [...image.locations],
     staged: image.staged,
+    reserved: image.reservedBytes,
   };
 }

@@ -1,4 +1,5 @@
 import { integer, primaryKey, sqliteTable, text } from "drizzle-orm/sqlite-core";
+import type { LocationMetadata } from "../domain/image.ts";
 
 /*
  * The tables of migrations/ that code names, as Drizzle sees them. The SQL there is the truth (filter
@@ -6,10 +7,11 @@ import { integer, primaryKey, sqliteTable, text } from "drizzle-orm/sqlite-core"
  * milliseconds since the epoch.
  */
 
-/** One stored copy of an image's bytes: the store's id and the key within it. */
+/** One stored copy of an image's bytes: the store's id, the key within it, and what callers noted with it. */
 export interface StoredLocation {
   store: string;
   key: string;
+  metadata?: LocationMetadata;
 }
 
 /** Bytes that wait for their import: a copy, and its hashes in hex by algorithm. */
@@ -42,7 +44,20 @@ export const images = sqliteTable("images", {
   tags: text({ mode: "json" }).$type<string[]>().notNull(),
   locations: text({ mode: "json" }).$type<StoredLocation[]>().notNull(),
   staged: text({ mode: "json" }).$type<StoredStaging>(),
+  reserved: integer().notNull(),
 });
+
+export const usage = sqliteTable("usage", {
+  project: text().primaryKey(),
+  images: integer().notNull(),
+  uploading: integer().notNull(),
+  size: integer().notNull(),
+  stage: integer().notNull(),
+  reservedSize: integer("reserved_size").notNull(),
+  reservedStage: integer("reserved_stage").notNull(),
+});
+
+export const quotaGuard = sqliteTable("quota_guard", { name: text().notNull() });
 
 export const tasks = sqliteTable("tasks", {
   id: text().primaryKey(),
@@ -75,3 +90,13 @@ export const imageMembers = sqliteTable(
   },
   (t) => [primaryKey({ columns: [t.imageId, t.memberId] })],
 );
+
+export const cacheEntries = sqliteTable("cache_entries", {
+  imageId: text("image_id").primaryKey(),
+  epoch: text().notNull(),
+  queuedAt: integer("queued_at"),
+  modifiedAt: integer("modified_at"),
+  accessedAt: integer("accessed_at"),
+  hits: integer().notNull(),
+  size: integer().notNull(),
+});

@@ -52,6 +52,11 @@ export function insertTaskOf(db: Database, task: Task) {
     .returning({ id: tasks.id });
 }
 
+/** Adds a task that is over already: it tells what happened. */
+export async function insertEndedTask(db: Database, task: Task): Promise<void> {
+  await db.insert(tasks).values(rowFromTask(task)).onConflictDoNothing();
+}
+
 /** What changes of a task; the rest stays. */
 export interface TaskChange {
   readonly status?: TaskStatus;

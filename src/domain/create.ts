@@ -113,6 +113,7 @@ function newImage({ id, owner, nowMs }: CreateContext): Image {
     tags: [],
     locations: [],
     staged: null,
+    reservedBytes: 0,
   };
 }
 

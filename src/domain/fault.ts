@@ -59,6 +59,18 @@ export const FAULTS = {
     text: "The signature of the image is not one of this data by the image's certificate.",
   },
   store_unknown: { status: 400, text: "There is no store '{storeId}'." },
+  range_unsupported: {
+    status: 400,
+    text: "The server that has the data gives no ranges of it. Ask for the whole.",
+  },
+  location_exists: {
+    status: 400,
+    text: "The image already has this location with the same metadata.",
+  },
+  locations_differ: {
+    status: 400,
+    text: "The image has other locations than these; only their metadata can be replaced.",
+  },
   store_read_only: { status: 400, text: "The store '{storeId}' is read-only." },
   stores_ambiguous: {
     status: 400,
@@ -173,7 +185,23 @@ export const FAULTS = {
     status: 409,
     text: "Image {imageId} is in status {status}; copies are removed only while it is active.",
   },
+  locations_fixed: {
+    status: 409,
+    text: "The locations of image {imageId} cannot be changed so while it is in status {status}.",
+  },
+  validation_conflict: {
+    status: 409,
+    text: "The validation data cannot be taken over: {reason}.",
+  },
   image_changed: { status: 409, text: "Image {imageId} was changed at the same time. Try again." },
+  signature_changed: {
+    status: 409,
+    text: "The properties of the image's signature were changed while its data came, so it was not verified. Try again.",
+  },
+  formats_changed: {
+    status: 409,
+    text: "The formats of the image were changed while its data came, again and again.",
+  },
   image_gone: {
     status: 410,
     text: "Image {imageId} was deleted while its data was uploaded; the data was dropped.",
@@ -187,6 +215,10 @@ export const FAULTS = {
     text: "The image does not match the request's precondition.",
   },
   quota_exceeded: { status: 413, text: "Attempted: {attempted} {what}, maximum: {maximum}." },
+  quota_over: {
+    status: 413,
+    text: "{name} is over limit of {maximum} due to current usage {usage} and delta {delta}",
+  },
   image_too_large: {
     status: 413,
     text: "The image is larger than the {maximum} bytes an image may have.",
@@ -239,14 +271,14 @@ export type FaultDetail = Readonly<Record<string, string | number>>;
 
 /** An error the caller may see; `http/errors.ts` turns it into a response. */
 export class Fault extends Error {
+  readonly code: FaultCode;
+  readonly detail: FaultDetail;
   readonly status: number;
 
-  constructor(
-    readonly code: FaultCode,
-    readonly detail: FaultDetail = {},
-    cause?: unknown,
-  ) {
+  constructor(code: FaultCode, detail: FaultDetail = {}, cause?: unknown) {
     super(code, cause === undefined ? undefined : { cause });
+    this.code = code;
+    this.detail = detail;
     this.name = "Fault";
     this.status = FAULTS[code].status;
   }

@@ -1,5 +1,4 @@
 import { fromBase64 } from "../lib/base64.ts";
-import { abbreviate } from "../lib/code-points.ts";
 import { Fault } from "./fault.ts";
 
 /** Hash methods by their name in `img_signature_hash_method`; those that are false cannot be verified here. */
@@ -74,6 +73,26 @@ export function readSignature(
   return read;
 }
 
+/**
+ * Throws `signature_changed` unless the properties still describe this signature, or none: data that nobody verified
+ * must not come to look as if somebody had.
+ */
+export function assertSameSignature(
+  verified: ImageSignature | undefined,
+  properties: ReadonlyMap<string, string | null>,
+): void {
+  if (JSON.stringify(verified) === JSON.stringify(readOrBroken(properties))) return;
+  throw new Fault("signature_changed");
+}
+
+function readOrBroken(properties: ReadonlyMap<string, string | null>) {
+  try {
+    return readSignature(properties);
+  } catch {
+    return "broken";
+  }
+}
+
 /** Which digest of the data the signature is of. */
 export function signedHash({ hashMethod }: Pick<ImageSignature, "hashMethod">): SignedHash {
   return DIGESTS[hashMethod];
@@ -92,12 +111,15 @@ function verifiable<T extends Readonly<Record<string, boolean>>>(
   known: T,
 ): Verifiable<T> {
   if (isVerifiable(name, known)) return name;
-  const value = `img_signature_${what} "${abbreviate(name)}"`;
+  // Without the value, which the caller may not be allowed to read.
+  const property = `img_signature_${what}`;
   const names = Object.keys(known).filter((key) => known[key] === true);
   const problem = Object.hasOwn(known, name)
     ? "cannot be verified by this service"
     : "is not known";
-  throw new Fault("signature_unusable", { reason: `${value} ${problem}, use ${names.join(", ")}` });
+  throw new Fault("signature_unusable", {
+    reason: `${property} ${problem}, use ${names.join(", ")}`,
+  });
 }
 
 function isVerifiable<T extends Readonly<Record<string, boolean>>>(

@@ -7,9 +7,15 @@ export type Visibility = (typeof VISIBILITIES)[number];
 export interface Location {
   /** The store's id. */
   readonly store: string;
-  /** The key within that store. */
+  /** The key within that store. Of data on other people's servers it is the address (locations.ts). */
   readonly key: string;
+  /** What callers noted with it; the store's id, which they see there too, is not part of it. */
+  readonly metadata?: LocationMetadata;
 }
+
+/** Texts, and lists and objects of texts (contract 11 §6). */
+export type LocationMetadata = Readonly<Record<string, MetadataValue>>;
+export type MetadataValue = string | readonly string[] | Readonly<Record<string, string>>;
 
 /** Bytes that were staged and wait for their import (contract 10 §2). */
 export interface Staging extends Location {
@@ -59,6 +65,8 @@ export interface Image {
   readonly tags: readonly string[];
   readonly locations: readonly Location[];
   readonly staged: Staging | null;
+  /** Bytes granted to work under way, which count as used until it ends. */
+  readonly reservedBytes: number;
 }
 
 /** The image in a status in which it has no data; size and hashes go with it (contract 10 §9). */
@@ -78,6 +86,7 @@ export function withoutData(
     osHashValue: null,
     locations: [],
     staged: null,
+    reservedBytes: 0,
     updatedAtMs: nowMs,
   };
 }

@@ -42,6 +42,17 @@ export function withImportStarted(
     .set(FAILED_IMPORT, encode(failed));
 }
 
+/** The lock taken by work that fills no store (contract 11 §8, Lock and task visibility). */
+export function withLock(properties: Properties, taskId: string): Properties {
+  return new Map(properties).set(IMPORT_TASK, taskId);
+}
+
+export function withoutLock(properties: Properties): Properties {
+  const unlocked = new Map(properties);
+  unlocked.delete(IMPORT_TASK);
+  return unlocked;
+}
+
 /** A store that has its copy (contract 10 §8 step 6). */
 export function withStoreDone(properties: Properties, storeId: string): Properties {
   const left = listOf(properties, IMPORTING_TO_STORES).filter((id) => id !== storeId);

@@ -19,8 +19,31 @@ export type ImportMethod =
       readonly imageId: string;
       readonly serviceInterface: string;
     }
+  /** Data that stays where it is, on other people's servers (contract 11 §8). */
+  | {
+      readonly name: "add-location";
+      readonly url: string;
+      /** Of the type http. */
+      readonly storeId: string;
+      /** Whether it is to be read through the hashes. */
+      readonly isHashed: boolean;
+      /** What its server says of it; undefined as long as nobody has asked. */
+      readonly source: RemoteFacts | undefined;
+      /** The most bytes of it that any try has read. */
+      readonly reached: number;
+    }
   /** Data that came by resumable uploads, as one object already or in several that are to be joined. */
   | { readonly name: "resumable-upload"; readonly segments: readonly Segment[] };
+
+/** What a server says of data that it has. */
+export interface RemoteFacts {
+  /** Bytes; one at least. */
+  readonly size: number;
+  /** Whether it can be read from any place on, as the same data and no other. */
+  readonly isResumable: boolean;
+  /** What tells that data from any other there (RFC 9110 §8.8). */
+  readonly validator: { readonly etag?: string; readonly lastModified?: string };
+}
 
 /** A stored piece of the data. */
 export interface Segment {
@@ -94,7 +117,7 @@ function assertStatus({ id, status }: Image, method: ImportMethodName): void {
 }
 
 /** Also for glance-download, whose formats then come with the data: clients set them (contract 10 §4, IMP-6). */
-function assertFormats(image: Image): void {
+export function assertFormats(image: Image): void {
   const missing = [
     ...(image.containerFormat === null ? ["container_format"] : []),
     ...(image.diskFormat === null ? ["disk_format"] : []),

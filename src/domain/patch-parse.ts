@@ -2,6 +2,8 @@ import { abbreviate } from "../lib/code-points.ts";
 import { isJsonObject, type JsonObject } from "../lib/json.ts";
 import { Fault } from "./fault.ts";
 import type { ImageSchema } from "./image-schema.ts";
+import { readLocation } from "./location-request.ts";
+import type { LocationOperation } from "./locations.ts";
 import type { PatchOperation } from "./patch.ts";
 import { assertNameLength, isReadOnly, isReserved } from "./properties.ts";
 
@@ -60,13 +62,23 @@ function parseOperation(
   const value = item.value;
   if (property === "locations") {
     if (op !== "remove") schema.validate(property, op === "add" ? [value] : value);
-    return { op: "change_locations" };
+    return readLocationOperation(op, rest[0] ?? "", value);
   }
   if (op === "remove") return { op, property };
   schema.validate(property, value);
   return op === "add"
     ? { op, property, value, mustBeNew: version === "v2.0" }
     : { op, property, value };
+}
+
+/** An operation on locations, whose value has passed the schema (contract LOP-2, PTR-5). */
+function readLocationOperation(op: Op, position: string, value: unknown): LocationOperation {
+  if (op === "remove") return { op: "remove_location", position };
+  if (op === "add") return { op: "add_location", position, location: readLocation(value) };
+  return {
+    op: "replace_locations",
+    locations: Array.isArray(value) ? value.map(readLocation) : [],
+  };
 }
 
 /** v2.1: `{"op": "add", "path": "/name"}` (contract PAT-7, PAT-8). */

@@ -1,6 +1,7 @@
 import { Fault } from "./fault.ts";
 import type { Image } from "./image.ts";
 import type { Limits } from "./limits.ts";
+import { changeLocations, type LocationOperation, type LocationRules } from "./locations.ts";
 import { assertPropertyQuota } from "./properties.ts";
 import { assertMay, type PropertyProtection } from "./property-protection.ts";
 import { type Setter, setterOf, textOrNull } from "./settable.ts";
@@ -24,20 +25,23 @@ export type PatchOperation =
     }
   | { readonly op: "replace"; readonly property: string; readonly value: unknown }
   | { readonly op: "remove"; readonly property: string }
-  /** Any operation on locations, whose form is checked and which is then refused (contract LOP-1). */
-  | { readonly op: "change_locations" };
+  | LocationOperation;
 
 /** What applying a patch needs to know beyond the image; visible and modify_image are checked already. */
 export interface PatchOptions {
   readonly limits: Limits;
   readonly isAdmin: boolean;
   readonly protection: PropertyProtection;
-  /** Throws a Fault unless the caller may have the image as it would then be (contract POL-6, POL-7). */
-  readonly authorize: (rule: "publicize_image" | "communitize_image", changed: Image) => void;
+  readonly locations: LocationRules;
+  /** Throws a Fault unless the caller may have the image as it would then be (contract POL-6, POL-7, POL-15). */
+  readonly authorize: (
+    rule: "publicize_image" | "communitize_image" | "set_image_location" | "delete_image_location",
+    changed: Image,
+  ) => void;
   readonly nowMs: number;
 }
 
-type ValueOperation = Exclude<PatchOperation, { op: "change_locations" }>;
+type ValueOperation = Exclude<PatchOperation, LocationOperation>;
 
 /**
  * The image with the whole patch applied; when any operation fails, nothing has changed. An empty patch is no
@@ -53,7 +57,10 @@ export function applyPatch(
   const properties = new Map(image.properties);
   let changed: Image = { ...image, properties };
   for (const operation of operations) {
-    if (operation.op === "change_locations") throw locationsAreClosed();
+    if (!("property" in operation)) {
+      changed = changeLocations(changed, operation, options);
+      continue;
+    }
     const set = setterOf(operation.property);
     if (set === undefined) changeProperty(properties, operation, options);
     else changed = changeBase(changed, operation, set, options);
@@ -119,10 +126,4 @@ function authorizeChange(name: string, changed: Image, options: PatchOptions): v
   if (name !== "visibility") return;
   if (changed.visibility === "public") options.authorize("publicize_image", changed);
   if (changed.visibility === "community") options.authorize("communitize_image", changed);
-}
-
-function locationsAreClosed(): Fault {
-  return new Fault("forbidden_reason", {
-    reason: "This service does not let locations be changed.",
-  });
 }

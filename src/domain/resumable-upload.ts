@@ -23,6 +23,8 @@ export interface ResumableRequest {
 /** Partial uploads that are to be joined, by their ids in their order. */
 export interface JoinRequest {
   readonly parts: readonly string[];
+  /** How they were named, to be given back. */
+  readonly concat: string;
   readonly expected: ExpectedHash | undefined;
   readonly metadata: string | undefined;
   readonly requestId: string;
@@ -52,8 +54,8 @@ export interface ResumableView {
   readonly offset: number;
   readonly length: number | undefined;
   readonly kind: "whole" | "partial" | "final";
-  /** The parts of a final one. */
-  readonly parts: readonly string[];
+  /** How the parts of a final one were named. */
+  readonly concat: string | undefined;
   readonly metadata: string | undefined;
   /** The size of the stored parts; pieces of a multiple of it cost least. */
   readonly partBytes: number;

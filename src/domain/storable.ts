@@ -29,9 +29,11 @@ export function assertStorableText(name: string, text: string | null): void {
   if (text !== null && hasSurrogates(text)) throw new Fault("unsupported_characters", { name });
 }
 
-/** Refuses properties and tags that together would not fit into the image's row; this bound is ours. */
+/** Refuses properties, tags and locations that together would not fit into the image's row; this bound is ours. */
 export function assertFits(image: Image): void {
-  const json = JSON.stringify([Object.fromEntries(image.properties), image.tags]);
+  const { properties, tags, locations } = image;
+  const noted = locations.map(({ metadata }) => metadata).filter((one) => one !== undefined);
+  const json = JSON.stringify([Object.fromEntries(properties), tags, ...noted]);
   const attempted = new TextEncoder().encode(json).byteLength;
   if (attempted <= MAX_RECORD_BYTES) return;
   const what = "bytes of properties and tags";

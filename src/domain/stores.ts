@@ -73,6 +73,11 @@ export class Stores {
     return chosen;
   }
 
+  /** The store that data on other people's servers is counted to, undefined where there is none (contract 11 §1). */
+  get remote(): StoreDefinition | undefined {
+    return this.all.find(isReadOnly);
+  }
+
   /** Those of these ids that callers are told of: none in a single-store service (contract 10 §10). */
   shownIds(ids: readonly string[]): readonly string[] {
     return this.isMulti ? ids : [];

@@ -51,11 +51,18 @@ export function speaksTus(pathname: string): boolean {
   return /\/images\/[^/]+\/uploads(?:\/[^/]*)?$/.test(pathname);
 }
 
-/** The request with the method that it is meant to have, for clients that know few (core, X-HTTP-Method-Override). */
+/**
+ * The request with the method that it is meant to have, for clients that know few (core, X-HTTP-Method-Override). Throws
+ * the Fault `unknown_method` for any that no resource has.
+ */
 export function withMeantMethod(request: Request): Request {
   const method = request.headers.get("x-http-method-override");
-  const isKnown = method !== null && /^(?:GET|HEAD|POST|PATCH|DELETE|OPTIONS)$/.test(method);
-  return isKnown && method !== request.method ? new Request(request, { method }) : request;
+  if (method === null || method === request.method) return request;
+  if (!/^(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$/.test(method)) {
+    throw new Fault("unknown_method", { method: abbreviate(method) });
+  }
+  const isBodiless = method === "GET" || method === "HEAD";
+  return new Request(request, { method, ...(isBodiless && { body: null }) });
 }
 
 /** What OPTIONS tells of the server (core, OPTIONS). */
@@ -79,7 +86,14 @@ export interface Creation {
   /** Bytes; undefined where the length comes later, or follows from the parts. */
   readonly length: number | undefined;
   /** Undefined for an upload that is whole by itself. */
-  readonly concat: "partial" | { readonly parts: readonly string[] } | undefined;
+  readonly concat:
+    | "partial"
+    | {
+        readonly parts: readonly string[];
+        /** The header as it was given, for HEAD to give it back. */
+        readonly given: string;
+      }
+    | undefined;
   /** The header as it was given, for HEAD to give it back; undefined when there was none. */
   readonly metadata: string | undefined;
   readonly fields: ReadonlyMap<string, string>;
@@ -149,7 +163,7 @@ function parseConcat(headers: Headers): Creation["concat"] {
   if (parts.length === 0 || parts.length > MAX_PARTS) {
     invalid(name, `a final upload has 1 to ${MAX_PARTS} parts`);
   }
-  return { parts };
+  return { parts, given: text };
 }
 
 /** Bytes of the header, which the object keeps. */

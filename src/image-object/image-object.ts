@@ -5,6 +5,7 @@ import { findImageWithMember, insertMember, removeMember, updateMember } from ".
 import { Fault } from "../domain/fault.ts";
 import { type Image, MEMBER_STATUSES, type Member } from "../domain/image.ts";
 import { exceeds } from "../domain/limits.ts";
+import { addsLocations, isRemote } from "../domain/locations.ts";
 import { applyPatch, type PatchOperation } from "../domain/patch.ts";
 import type {
   AppendRequest,
@@ -16,13 +17,16 @@ import { hasData } from "../domain/status.ts";
 import { addTag, removeTag } from "../domain/tags.ts";
 import { seesMember } from "../domain/visibility.ts";
 import { log } from "../lib/log.ts";
+import { CacheFills } from "./cache-fills.ts";
 import { Imports } from "./imports.ts";
 import { Keeper } from "./keeper.ts";
+import { Survey } from "./remote-location.ts";
 import { blobsOf, owe, Removals } from "./removals.ts";
 import { Resumables } from "./resumables.ts";
 import type {
   Caller,
   ImportCall,
+  LocationCall,
   Outcome,
   UploadEnd,
   UploadedData,
@@ -41,7 +45,8 @@ const ALARM_PAUSE_MS = 10_000;
  * second, stale instance of the object cannot overwrite a newer state (keeper.ts).
  *
  * Its own storage, the ledger, holds unfinished work only: an upload (uploads.ts), resumable ones (resumables.ts), an
- * import (imports.ts), bytes that must go (removals.ts). The alarm stands at the earliest of their deadlines.
+ * import (imports.ts), bytes on their way into the cache (cache-fills.ts), bytes that must go (removals.ts). The alarm
+ * stands at the earliest of their deadlines.
  */
 export class ImageObject extends DurableObject<Env> {
   readonly #keeper: Keeper;
@@ -49,6 +54,7 @@ export class ImageObject extends DurableObject<Env> {
   readonly #uploads: Uploads;
   readonly #imports: Imports;
   readonly #resumables: Resumables;
+  readonly #cacheFills: CacheFills;
 
   constructor(state: DurableObjectState, env: Env) {
     super(state, env);
@@ -57,29 +63,62 @@ export class ImageObject extends DurableObject<Env> {
     this.#uploads = new Uploads(this.#keeper);
     this.#imports = new Imports(this.#keeper);
     this.#resumables = new Resumables(this.#keeper, this.#imports);
+    this.#cacheFills = new CacheFills(this.#keeper);
   }
 
   // --- Metadata -----------------------------------------------------------------------------------------
 
   /** Applies a whole patch or nothing; returns the image as it then is. An empty patch changes nothing. */
   patch(caller: Caller, operations: readonly PatchOperation[]): Promise<Outcome<Image>> {
-    return this.#keeper.answer(async ({ limits, policy, protectProperties }) => {
-      const found = await this.#keeper.find(caller);
-      const { image } = found;
-      // An empty patch needs only the right to see the image (contract PAT-6).
-      const rule = operations.length === 0 ? "get_image" : caller.rule;
-      policy.enforceOnImage(rule, caller.identity, found);
-      if (operations.length === 0) return image;
-      const changed = applyPatch(image, operations, {
-        limits,
-        isAdmin: policy.isAdmin(caller.identity),
-        protection: protectProperties(caller.identity),
-        authorize: (rule) => policy.enforceOnImage(rule, caller.identity, found),
-        nowMs: Date.now(),
-      });
-      await this.#keeper.write(image, changed);
+    return settle(this.#patch(caller, operations));
+  }
+
+  async #patch(caller: Caller, operations: readonly PatchOperation[]): Promise<Image> {
+    const survey = new Survey(this.#keeper.config);
+    if (operations.some(addsLocations)) {
+      // What can be refused is refused before anybody else's server is asked.
+      await this.#patched(caller, operations, survey);
+      await survey.carryOut();
+    }
+    return this.#keeper.alone(async () => {
+      const { image, changed } = await this.#patched(caller, operations, survey);
+      if (changed !== image) await this.#writePatched(caller, image, changed);
       return changed;
     });
+  }
+
+  /** The image with the patch applied, if the caller may. */
+  async #patched(caller: Caller, operations: readonly PatchOperation[], { sizeOf }: Survey) {
+    const { limits, policy, protectProperties, stores, hashAlgorithm, shows } = this.#keeper.config;
+    const found = await this.#keeper.find(caller);
+    const { image } = found;
+    // An empty patch needs only the right to see the image (contract PAT-6).
+    const rule = operations.length === 0 ? "get_image" : caller.rule;
+    policy.enforceOnImage(rule, caller.identity, found);
+    const changed = applyPatch(image, operations, {
+      limits,
+      isAdmin: policy.isAdmin(caller.identity),
+      protection: protectProperties(caller.identity),
+      locations: { areOpen: shows.locations, stores, hashAlgorithm, sizeOf },
+      authorize: (rule) => policy.enforceOnImage(rule, caller.identity, found),
+      nowMs: Date.now(),
+    });
+    return { image, changed };
+  }
+
+  /** Writes a patched image; what it no longer names of our own goes, and what it names more is charged (LIM-9). */
+  async #writePatched({ identity }: Caller, image: Image, changed: Image): Promise<void> {
+    const nowMs = Date.now();
+    const kept = new Set(blobsOf(changed).map(({ key }) => key));
+    const doomed = blobsOf(image)
+      .filter(({ key }) => !kept.has(key))
+      .map(({ storeId, key }) => owe(image.id, { store: storeId, key }, nowMs));
+    const delta = bytesOf(changed) - bytesOf(image);
+    const isCharged = delta > 0 && !this.#keeper.config.quotas.hasFour;
+    const demands = isCharged ? [{ of: "image_size_total", delta } as const] : [];
+    await this.#removals.owing(doomed, () =>
+      this.#keeper.writeWithin({ projectId: identity.projectId, demands }, image, changed),
+    );
   }
 
   addTag(caller: Caller, tag: string): Promise<Outcome<void>> {
@@ -182,7 +221,9 @@ export class ImageObject extends DurableObject<Env> {
       const doomed = image.locations.find(({ store }) => store === storeId);
       if (doomed === undefined) throw new Fault("not_in_store", { imageId: image.id, storeId });
       const nowMs = Date.now();
-      await this.#removals.owing([owe(image.id, doomed, nowMs)], () =>
+      // What lies on other people's servers stays there.
+      const owed = isRemote(doomed) ? [] : [owe(image.id, doomed, nowMs)];
+      await this.#removals.owing(owed, () =>
         this.#keeper.write(image, {
           ...image,
           revision: image.revision + 1,
@@ -205,6 +246,14 @@ export class ImageObject extends DurableObject<Env> {
 
   renewLease(imageId: string, attemptId: string): Promise<Outcome<void>> {
     return this.#keeper.answer(() => this.#uploads.renew(imageId, attemptId));
+  }
+
+  reserveUpload(
+    imageId: string,
+    attemptId: string,
+    bytes: { readonly received: number; readonly wanted: number },
+  ): Promise<Outcome<number>> {
+    return this.#keeper.answer(() => this.#uploads.reserve(imageId, attemptId, bytes));
   }
 
   finishUpload(imageId: string, attemptId: string, data: UploadedData): Promise<Outcome<void>> {
@@ -246,12 +295,24 @@ export class ImageObject extends DurableObject<Env> {
     return this.#imports.begin(caller, call);
   }
 
+  /** Has an image brought into the cache by alarm; `origin` is the service's own. */
+  queueForCache(imageId: string, origin: string): Promise<Outcome<void>> {
+    return this.#keeper.answer(() => this.#cacheFills.queue(imageId, origin));
+  }
+
+  /** Accepts a location of a queued image, which is then asked for by alarm. */
+  addLocation(caller: Caller, call: LocationCall): Promise<Outcome<void>> {
+    return this.#imports.addLocation(caller, call);
+  }
+
   /** The ledger's earliest deadline has come: a lease ran out, bytes are to be removed, an import goes on. */
   override async alarm(): Promise<void> {
+    const rangAtMs = Date.now();
     try {
       const due = await this.#keeper.alone(() => this.#takeStock());
       await this.#removals.remove(due);
       await this.#imports.run();
+      await this.#cacheFills.run(rangAtMs);
     } catch (error) {
       // An alarm that throws is retried a few times only; this one sets itself until the work is done.
       log({ event: "image_alarm_failed", error: String(withoutValues(error)) });
@@ -300,4 +361,9 @@ export class ImageObject extends DurableObject<Env> {
     policy.enforceOnImage(caller.rule, caller.identity, { image, membership, memberId });
     return image;
   }
+}
+
+/** Bytes that an image counts for: each copy, wherever it lies (contract 12 §5). */
+function bytesOf({ size, locations }: Image): number {
+  return (size ?? 0) * locations.length;
 }

@@ -1,6 +1,6 @@
 import type { ExpectedHash } from "../domain/expected-hash.ts";
 import { Fault } from "../domain/fault.ts";
-import type { Hashes, Image, Location } from "../domain/image.ts";
+import type { Formats, Hashes, Image, Location } from "../domain/image.ts";
 import type { ImageSignature } from "../domain/image-signature.ts";
 import type { ImportMethod } from "../domain/import-plan.ts";
 import type { Validator } from "../net/source.ts";
@@ -18,6 +18,8 @@ export interface ImportJob {
   readonly imageId: string;
   readonly taskId: string;
   readonly method: ImportMethod;
+  /** Of whoever asked for it, whose limits hold for it. */
+  readonly projectId: string | null;
   /** The caller's, for glance-download; kept as long as the job and no longer. */
   readonly token: string | undefined;
   /** Ids of the stores that are to have a copy, in this order. */
@@ -55,8 +57,13 @@ export interface Base {
   readonly isOurs: boolean;
   /** Whether it has been looked at for compression. */
   readonly isPlain: boolean;
-  /** Bytes of the disk within, null where that is unknown; undefined: the content has not been checked yet. */
-  readonly virtualSize: number | null | undefined;
+  /** What the content was judged by, and found to be; undefined: it has not been checked yet. */
+  readonly inspected: Inspected | undefined;
+}
+
+/** Formats that data may have, and with them the size of the disk within in bytes, null where it is unknown. */
+export interface Inspected extends Formats {
+  readonly virtualSize: number | null;
 }
 
 /** A blob that is being written. */
@@ -133,7 +140,7 @@ export function baseOfImage(image: Image, defaultStoreId: string, failures: numb
     hashes,
     isOurs: false,
     isPlain: true,
-    virtualSize: undefined,
+    inspected: undefined,
   };
 }
 

@@ -11,10 +11,12 @@ import { updateTask } from "../db/tasks.ts";
 import { Fault } from "../domain/fault.ts";
 import type { Hashes, Image } from "../domain/image.ts";
 import { type ImageSignature, readSignature, signedHash } from "../domain/image-signature.ts";
+import { assertFormats } from "../domain/import-plan.ts";
 import { assertNameLength } from "../domain/properties.ts";
 import { assertFits, assertStorable } from "../domain/storable.ts";
 import { inspectRanges } from "../inspect/inspect-ranges.ts";
 import { Inspector } from "../inspect/inspector.ts";
+import { logIfTaken } from "../inspect/log-taken.ts";
 import { log } from "../lib/log.ts";
 import { describeRemoteImage, findEndpoint } from "../net/image-api.ts";
 import { type Door, remembering } from "../net/resolve.ts";
@@ -156,14 +158,45 @@ export class Mover {
     return this.#signatureOf(after);
   }
 
-  /** Finds out whether the data will have to bear a signature, and whether that could be verified. */
-  async noteSignature(): Promise<void> {
+  /** What can be found out before any byte is moved: whether there is room, and a signature that can be verified. */
+  async prepare(): Promise<void> {
     const { job } = this.options;
-    const signature = await this.#signatureOf(await this.#image());
+    const image = await this.#image();
+    const signature = await this.#signatureOf(image);
+    await this.#charge(image);
     await this.#checkpoint({ ...job, signature: signature ?? null });
   }
 
+  /** Holds the import against the limits that apply before it begins (contract 10 §8 step 3, 12 §6). */
+  async #charge(image: Image): Promise<void> {
+    const { method, base, projectId } = this.options.job;
+    // That of an upload is charged already.
+    if (method.name === "resumable-upload" || !this.keeper.config.quotas.isLimited) return;
+    const size = base?.size ?? 0;
+    if (method.name === "glance-direct") {
+      const demands = [{ of: "image_size_total", delta: size }] as const;
+      return this.keeper.reserve({ projectId, demands }, image, size);
+    }
+    // What these two count is there with the image's status, or the stores that are to be filled.
+    const demands = [
+      { of: "image_stage_total", delta: 0 },
+      { of: "image_count_uploading", delta: 0 },
+    ] as const;
+    await this.keeper.reserve({ projectId, demands }, image, image.reservedBytes);
+  }
+
+  /** Data whose size was not known before takes up its space now, if there is so much left. */
+  async #chargeFor({ size }: Base, image: Image): Promise<void> {
+    const { method, projectId } = this.options.job;
+    const isCharged = image.reservedBytes >= size || method.name === "copy-image";
+    if (isCharged || !this.keeper.config.quotas.isLimited) return;
+    const demands = [{ of: "image_size_total", delta: size - image.reservedBytes }] as const;
+    await this.keeper.reserve({ projectId, demands }, image, size);
+  }
+
+  /** That of a copy was verified when its image came to be (contract 13 §8, Changing the properties later). */
   async #signatureOf({ properties }: Image): Promise<ImageSignature | undefined> {
+    if (this.options.job.method.name === "copy-image") return undefined;
     const signature = readSignature(properties);
     if (signature !== undefined) {
       await this.keeper.config.signatures.verifier(signature, Date.now());
@@ -273,7 +306,7 @@ export class Mover {
     const { job } = this.options;
     if (content === undefined) return;
     const isPlain = purpose === "unpack";
-    const own = { isOurs: true, isPlain, virtualSize: undefined };
+    const own = { isOurs: true, isPlain, inspected: undefined };
     const base: Base = { storeId, key, ...content, ...own };
     await this.#checkpoint({ ...job, base, target: undefined, failures: 0 }, job.base);
   }
@@ -284,15 +317,22 @@ export class Mover {
   async check(base: Base): Promise<void> {
     const { job } = this.options;
     const { config } = this.keeper;
-    const image = withDescription(await this.#image(), job.described);
+    const current = await this.#image();
+    await this.#chargeFor(base, current);
+    const { diskFormat, containerFormat } = withDescription(current, job.described);
+    const formats = { diskFormat, containerFormat };
+    // They may have been taken away while the data came.
+    assertFormats({ ...current, ...formats });
     const read = async (range: ByteRange) =>
       new Response(await this.#openBlob(base, range)).bytes();
-    const { virtualSize } = await inspectRanges(base.size, read, image, config.inspection);
+    const found = await inspectRanges(base.size, read, formats, config.inspection);
+    logIfTaken(job.imageId, formats, found);
     if (job.signature) {
       const verifier = await config.signatures.verifier(job.signature, Date.now());
       await verifier.verify(base.hashes[verifier.algorithm] ?? "");
     }
-    await this.#checkpoint({ ...job, base: { ...base, virtualSize } });
+    const inspected = { ...formats, virtualSize: found.virtualSize };
+    await this.#checkpoint({ ...job, base: { ...base, inspected } });
   }
 
   /** Looks at data as it comes, so that most of what is refused in the end need not come at all. */
@@ -351,18 +391,28 @@ export class Mover {
     });
   }
 
-  /** Reads stored bytes through the hashes, on from where an earlier alarm of this process came. */
-  async #hash(blob: Pick<Base, "storeId" | "key" | "size">): Promise<Hashes> {
+  #hash(blob: Pick<Base, "storeId" | "key" | "size">): Promise<Hashes> {
+    return this.hash(blobSource(this.keeper.store(blob.storeId), blob.key, blob.size), blob);
+  }
+
+  /**
+   * Reads bytes through the hashes, on from where an earlier alarm of this process came with the same key. `isProgress`
+   * says whether it is, to have come so far.
+   */
+  async hash(
+    source: RangedSource,
+    blob: Pick<Base, "storeId" | "key">,
+    isProgress: (position: number) => boolean = () => true,
+  ): Promise<Hashes> {
     const digest =
       this.memory.digestOf(blob.key) ?? this.memory.keepDigest(blob.key, this.#newDigest());
-    const source = blobSource(this.keeper.store(blob.storeId), blob.key, blob.size);
     await this.#watched((signal, touch) =>
       hashSource(source, digest, {
         signal,
         onBytes: () => {
           touch();
-          this.memory.noteProgress();
-          void this.#report(blob, digest.position, blob.size, "Hashed");
+          if (isProgress(digest.position)) this.memory.noteProgress();
+          void this.#report(blob, digest.position, source.size, "Hashed");
         },
       }),
     );
@@ -373,6 +423,7 @@ export class Mover {
   #algorithms(): readonly HashAlgorithm[] {
     const { method, base, expected, signature } = this.options.job;
     const { hashAlgorithm } = this.keeper.config;
+    if (method.name === "add-location") return ["md5", expected?.algorithm ?? hashAlgorithm];
     const own =
       method.name === "copy-image"
         ? Object.keys(base?.hashes ?? {}).filter(isHashAlgorithm)
@@ -494,7 +545,12 @@ export class Mover {
     });
   }
 
-  /** Puts down how far the job is, unless it was ended meanwhile; `replaced` is to go, if it is the import's own. */
+  /** Puts down how far the job is, unless it was ended meanwhile. */
+  checkpoint(job: ImportJob): Promise<void> {
+    return this.#checkpoint(job);
+  }
+
+  /** The same; `replaced` is to go, if it is the import's own. */
   #checkpoint(job: ImportJob, replaced?: Target | Base): Promise<void> {
     return this.keeper.alone(async () => {
       const { ledger, config } = this.keeper;

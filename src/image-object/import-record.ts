@@ -1,11 +1,18 @@
 import { assertWritten, imageUpdate } from "../db/images.ts";
 import { type TaskChange, updateTask } from "../db/tasks.ts";
+import { withinQuotas } from "../db/usage.ts";
 import { Fault } from "../domain/fault.ts";
 import { type Image, type Location, withoutData } from "../domain/image.ts";
-import { importTaskOf, withImportEnded, withStoreDone } from "../domain/import-notes.ts";
+import { assertSameSignature } from "../domain/image-signature.ts";
+import {
+  importTaskOf,
+  withImportEnded,
+  withoutLock,
+  withStoreDone,
+} from "../domain/import-notes.ts";
 import { assertMove } from "../domain/status.ts";
 import { failedByFailure, type ImportJob, nextStore, withDescription } from "./import-job.ts";
-import type { Keeper } from "./keeper.ts";
+import type { Charge, Keeper } from "./keeper.ts";
 import type { Owed } from "./ledger.ts";
 import { owe, oweUnfinished } from "./removals.ts";
 
@@ -22,6 +29,13 @@ export class ImportRecord {
     return image !== undefined && importTaskOf(image) === job.taskId ? image : undefined;
   }
 
+  /** The same; throws `image_gone` where it does not. */
+  async heldOrGone(job: ImportJob): Promise<Image> {
+    const image = await this.held(job);
+    if (image === undefined) throw new Fault("image_gone", { imageId: job.imageId });
+    return image;
+  }
+
   /** A store has its copy (contract 10 §8 steps 6 and 7); with the last one the import is over. */
   async copied(before: ImportJob, location: Location): Promise<void> {
     const job: ImportJob = {
@@ -31,10 +45,10 @@ export class ImportRecord {
       failures: 0,
     };
     if (nextStore(job) === undefined) return this.succeed(job, location);
-    const image = await this.#heldOrGone(job);
+    const image = await this.heldOrGone(job);
     const added = job.mustSucceed ? [] : [location];
     const properties = withStoreDone(image.properties, location.store);
-    const after = this.#next({ ...this.#withCopies(image, job, added), properties });
+    const after = this.next({ ...this.#withCopies(image, job, added), properties });
     await this.#oweStaged(image, after);
     await this.keeper.write(image, after);
     await this.keeper.ledger.write({ job });
@@ -46,7 +60,7 @@ export class ImportRecord {
    * made just now: those before it may have been named by the row already, and taken away since.
    */
   async succeed(job: ImportJob, last?: Location): Promise<void> {
-    const image = await this.#heldOrGone(job);
+    const image = await this.heldOrGone(job);
     const latest = last === undefined ? [] : [last];
     const added = job.mustSucceed ? job.copies : latest;
     const failed = this.keeper.config.stores.shownIds(job.failedStores);
@@ -54,7 +68,7 @@ export class ImportRecord {
     const after = { ...imported, properties: withImportEnded(imported.properties, { failed }) };
     const result = { image_id: job.imageId, bytes: job.base?.size ?? 0, stores: storesOf(job) };
     const end = { status: "success", message: endMessage(job), result } as const;
-    await this.#end(job, image, after, end);
+    await this.end(job, image, after, end);
   }
 
   /** The import fails, by a store's fault if one is named (contract 10 §9). */
@@ -70,8 +84,11 @@ export class ImportRecord {
     const reverted =
       image.status === "importing" ? withoutData(image, "queued", Date.now()) : image;
     const failed = this.keeper.config.stores.shownIds(failedByFailure(job, failedStore));
-    const after = { ...reverted, properties: withImportEnded(reverted.properties, { failed }) };
-    await this.#end(job, image, after, { status: "failure", message });
+    const properties =
+      job.method.name === "add-location"
+        ? withoutLock(reverted.properties)
+        : withImportEnded(reverted.properties, { failed });
+    await this.end(job, image, { ...reverted, properties }, { status: "failure", message });
   }
 
   /** The image is no longer this import's: whatever it wrote goes, unless the row names it after all. */
@@ -108,21 +125,26 @@ export class ImportRecord {
     return { updatedAtMs, expiresAtMs: updatedAtMs + this.keeper.config.taskTtlMs };
   }
 
-  async #end(
+  /** Ends the job: row and task in one batch, and then the ledger. Nothing is written beyond a limit. */
+  async end(
     job: ImportJob,
     before: Image,
     after: Image,
     end: Pick<TaskChange, "status" | "message" | "result">,
+    { projectId, demands }: Charge = { projectId: null, demands: [] },
   ): Promise<void> {
-    const { db } = this.keeper;
-    const next = after.revision === before.revision ? this.#next(after) : after;
+    const { db, config } = this.keeper;
+    const next = after.revision === before.revision ? this.next(after) : after;
     assertMove(before.status, next.status);
     const { id: imageId, revision } = next;
     await this.#oweStaged(before, next);
-    const [written] = await db.batch([
-      imageUpdate(db, before, next),
-      updateTask(db, job.taskId, { ...end, ...this.endTimes() }, { imageId, revision }),
-    ]);
+    const [written] = await withinQuotas(db, config.quotas, projectId, demands, (guards) =>
+      db.batch([
+        imageUpdate(db, before, next),
+        updateTask(db, job.taskId, { ...end, ...this.endTimes() }, { imageId, revision }),
+        ...guards,
+      ]),
+    );
     assertWritten(written, before);
     await this.#clear(job, next.locations);
   }
@@ -160,29 +182,36 @@ export class ImportRecord {
   #active(image: Image, job: ImportJob, locations: readonly Location[]): Image {
     const { base, described } = job;
     if (base === undefined) throw new Error("an import without bytes has no copies");
+    const after = withDescription(image, described);
+    assertJudged(after, job);
     const { hashAlgorithm } = this.keeper.config;
     return {
-      ...withDescription(image, described),
+      ...after,
       status: "active",
       size: base.size,
-      virtualSize: base.virtualSize ?? null,
+      virtualSize: base.inspected?.virtualSize ?? null,
       checksum: base.hashes.md5 ?? null,
       osHashAlgo: hashAlgorithm,
       osHashValue: base.hashes[hashAlgorithm] ?? null,
       locations,
       staged: null,
+      reservedBytes: 0,
     };
   }
 
-  #next(image: Image): Image {
+  /** A changed image, ready to be written. */
+  next(image: Image): Image {
     return { ...image, revision: image.revision + 1, updatedAtMs: Date.now() };
   }
+}
 
-  async #heldOrGone(job: ImportJob): Promise<Image> {
-    const image = await this.held(job);
-    if (image === undefined) throw new Fault("image_gone", { imageId: job.imageId });
-    return image;
-  }
+/** Formats may be changed while an import goes on: its data has to be judged by those that it gets in the end. */
+function assertJudged({ diskFormat, containerFormat, properties }: Image, job: ImportJob): void {
+  const inspected = job.base?.inspected;
+  const isSame =
+    inspected?.diskFormat === diskFormat && inspected.containerFormat === containerFormat;
+  if (!isSame) throw new Fault("formats_changed");
+  assertSameSignature(job.signature ?? undefined, properties);
 }
 
 function storesOf({ copies }: ImportJob): string[] {

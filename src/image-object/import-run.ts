@@ -8,6 +8,7 @@ import { type RunMemory, TIME_IS_UP } from "./import-memory.ts";
 import { Mover } from "./import-mover.ts";
 import type { ImportRecord } from "./import-record.ts";
 import type { Keeper } from "./keeper.ts";
+import { LocationWork } from "./location-work.ts";
 import { oweUnfinished } from "./removals.ts";
 
 /** An alarm may take 15 minutes; what is under way at the end of its time is taken up by the next one. */
@@ -89,7 +90,7 @@ export class ImportRun {
     const mover = new Mover(this.keeper, this.memory, { job, signal, startedAtMs });
     try {
       await this.#announce(job);
-      await this.#step(job, mover);
+      await this.#step(job, mover, signal);
     } catch (error) {
       const reason: unknown = !(error instanceof Fault) && signal.aborted ? signal.reason : error;
       if (reason === TIME_IS_UP) this.#stop.abort(TIME_IS_UP);
@@ -100,9 +101,17 @@ export class ImportRun {
   }
 
   /** The one thing to be done next. */
-  async #step(job: ImportJob, mover: Mover): Promise<void> {
-    const { base, target } = job;
-    if (job.signature === undefined) return mover.noteSignature();
+  async #step(job: ImportJob, mover: Mover, signal: AbortSignal): Promise<void> {
+    const { base, target, method } = job;
+    if (method.name === "add-location") {
+      const work = { job, method, signal };
+      return new LocationWork(this.keeper, this.record, mover, work).step();
+    }
+    if (job.signature === undefined) return mover.prepare();
+    const isWhole = base?.isPlain && (target === undefined || target.purpose === "copy");
+    if (isWhole && base.inspected === undefined && mover.isHashed(base.hashes)) {
+      return mover.check(base);
+    }
     if (target !== undefined) return this.#goOn(job, mover);
     if (base === undefined) return mover.fetch();
     if (!mover.isHashed(base.hashes)) return mover.hashBase(base);
@@ -110,7 +119,6 @@ export class ImportRun {
       assertExpected(job.expected, base.hashes);
       return mover.unpack(base);
     }
-    if (base.virtualSize === undefined) return mover.check(base);
     const storeId = nextStore(job);
     if (storeId === undefined) return this.keeper.alone(() => this.record.succeed(job));
     // Bytes that lie in the right store already are not moved.
@@ -146,6 +154,10 @@ export class ImportRun {
     if (fault.code === "image_gone") return;
     if (fault.code === "source_changed" && job.restarts < MAX_RESTARTS) {
       return this.#later({ ...job, restarts: job.restarts + 1 }, fault, { isAnew: true });
+    }
+    if (fault.code === "formats_changed" && job.restarts < MAX_RESTARTS && job.base !== undefined) {
+      const base = { ...job.base, inspected: undefined };
+      return this.keeper.ledger.write({ job: { ...job, base, restarts: job.restarts + 1 } });
     }
     if (!PASSING.includes(fault.code)) return this.record.fail(job, fault);
     const hasProgress = this.memory.takeProgress();

@@ -3,10 +3,12 @@ import {
   deleteExpiredTasks,
   endTasksOf,
   findTask,
+  insertEndedTask,
   insertTaskOf,
   type TaskChange,
   updateTask,
 } from "../db/tasks.ts";
+import { withinQuotas } from "../db/usage.ts";
 import type { ExpectedHash } from "../domain/expected-hash.ts";
 import { Fault } from "../domain/fault.ts";
 import { type Hashes, type Image, withoutData } from "../domain/image.ts";
@@ -15,8 +17,11 @@ import {
   lockExpiresAtMs,
   withImportEnded,
   withImportStarted,
+  withLock,
 } from "../domain/import-notes.ts";
 import { type ImportPlan, planImport, type Segment } from "../domain/import-plan.ts";
+import { validationView } from "../domain/location-request.ts";
+import { planLocation } from "../domain/locations.ts";
 import type { Task } from "../domain/task.ts";
 import { log } from "../lib/log.ts";
 import { admitUri } from "../net/resolve.ts";
@@ -25,9 +30,9 @@ import { type Base, baseOfImage, type ImportJob } from "./import-job.ts";
 import { RunMemory } from "./import-memory.ts";
 import { ImportRecord } from "./import-record.ts";
 import { ImportRun } from "./import-run.ts";
-import type { Keeper } from "./keeper.ts";
+import type { Charge, Keeper } from "./keeper.ts";
 import type { Owed } from "./ledger.ts";
-import { type Caller, type ImportCall, type Outcome, settle } from "./rpc.ts";
+import { type Caller, type ImportCall, type LocationCall, type Outcome, settle } from "./rpc.ts";
 
 /**
  * Imports: accepted by a call, done by alarm (import-run.ts), and ended in the row and the task (import-record.ts).
@@ -60,12 +65,18 @@ export class Imports {
     );
   }
 
+  /** Accepts a location, whose server is asked by alarm, after the checks of contract 11 §8. */
+  addLocation(caller: Caller, call: LocationCall): Promise<Outcome<void>> {
+    return settle(this.keeper.alone(() => this.#acceptLocation(caller, call)));
+  }
+
   /**
    * Takes data over that came by a resumable upload, to hash it where that is still to be done, to check it, and to make
-   * it the image's; under the lock. To take over the same again is to go on with it.
+   * it the image's; under the lock. To take over the same again is to go on with it; `complete`, which makes the data
+   * readable, is done before it is taken over and not again.
    */
-  async takeOver(arrived: ArrivedUpload): Promise<void> {
-    const { ledger, config } = this.keeper;
+  async takeOver(arrived: ArrivedUpload, complete: () => Promise<void>): Promise<void> {
+    const { ledger } = this.keeper;
     const { imageId, storeId, key, size, hashes, segments } = arrived;
     const image = await this.keeper.present(imageId);
     if (image === undefined) throw new Fault("image_gone", { imageId });
@@ -76,29 +87,52 @@ export class Imports {
       throw new Fault("image_not_queued", { imageId, status: image.status });
     }
     if (old !== undefined) throw new Fault("try_again");
+    await complete();
     const nowMs = Date.now();
     const method = {
       name: "resumable-upload",
       segments: key === undefined ? segments : [],
     } as const;
     const plan = { method, stores: [storeId], mustSucceed: true, expected: arrived.expected };
-    const task: Task = {
-      ...this.#newTask(image, nowMs),
+    const task = this.#taskOfUpload(arrived, nowMs);
+    const own = { isOurs: true, isPlain: false, inspected: undefined };
+    const base = key === undefined ? undefined : { storeId, key, size, hashes, ...own };
+    const { projectId } = arrived;
+    const job = { ...this.#newJob(image, task.id, plan, nowMs), projectId, base };
+    const importing = this.#importing(image, new Map(), plan, task);
+    const after = { ...importing, reservedBytes: size };
+    const demands = [
+      { of: "image_size_total", delta: size },
+      { of: "image_count_uploading", delta: 1 },
+    ] as const;
+    const charge = { projectId, demands };
+    await this.#start({ image, after, task, job, old, preempted: undefined, charge });
+  }
+
+  /** Puts down where the owner finds it why data was refused while it came (contract 13 §6). */
+  async noteRefusal(refused: UploadOrigin, { text: message }: Fault): Promise<void> {
+    const task = this.#taskOfUpload(refused, Date.now());
+    const end = { status: "failure", message, ...this.#record.endTimes() } as const;
+    await insertEndedTask(this.keeper.db, { ...task, ...end });
+  }
+
+  #taskOfUpload(
+    { imageId, storeId, projectId, userId, requestId }: UploadOrigin,
+    nowMs: number,
+  ): Task {
+    const { isMulti } = this.keeper.config.stores;
+    return {
+      ...this.#newTask(imageId, nowMs),
       type: "api_image_import",
-      owner: arrived.projectId,
-      userId: arrived.userId,
-      requestId: arrived.requestId,
+      owner: projectId,
+      userId,
+      requestId,
       input: {
         image_id: imageId,
-        import_req: { method: { name: method.name } },
-        backend: [config.stores.isMulti ? storeId : null],
+        import_req: { method: { name: "resumable-upload" } },
+        backend: [isMulti ? storeId : null],
       },
     };
-    const own = { isOurs: true, isPlain: false, virtualSize: undefined };
-    const base = key === undefined ? undefined : { storeId, key, size, hashes, ...own };
-    const job = { ...this.#newJob(image, task.id, plan, nowMs), base };
-    const after = this.#importing(image, new Map(), plan, task);
-    await this.#start({ image, after, task, job, old, preempted: undefined });
   }
 
   /** Goes on with the import that is due, until it is over, has to wait, or an alarm's time is up. */
@@ -146,17 +180,19 @@ export class Imports {
       stores: config.stores,
       storeHeader,
       authorize: (rule) => config.policy.enforceOnImage(rule, caller.identity, found),
-      assertUnlocked: () => {
-        if (holder?.isValid !== true) return;
-        throw new Fault("import_under_way", { imageId: found.image.id, taskId: holder.taskId });
-      },
+      assertUnlocked: () => this.#assertUnlocked(found.image, holder),
       checkUri: (uri) => void checkUri(uri, config.door.filter),
     });
     return { image: found.image, plan, holder };
   }
 
+  #assertUnlocked({ id: imageId }: Image, holder: Holder | undefined): void {
+    if (holder?.isValid !== true) return;
+    throw new Fault("import_under_way", { imageId, taskId: holder.taskId });
+  }
+
   /** The task that holds the image, and whether it still may (contract 10 §7). */
-  async #holder(image: Image) {
+  async #holder(image: Image): Promise<Holder | undefined> {
     const taskId = importTaskOf(image);
     if (taskId === undefined) return undefined;
     const nowMs = Date.now();
@@ -175,6 +211,7 @@ export class Imports {
     const { token } = call;
     const job = {
       ...this.#newJob(image, task.id, plan, nowMs),
+      projectId: caller.identity.projectId,
       token: plan.method.name === "glance-download" ? token : undefined,
       base: this.#givenBase(image, plan.method.name),
     };
@@ -183,19 +220,68 @@ export class Imports {
     if (old !== undefined && old.taskId !== holder?.taskId) throw new Fault("try_again");
     const injected = isCopy ? new Map<string, string>() : this.#injected(caller);
     const after = this.#importing(image, injected, plan, task);
-    await this.#start({ image, after, task, job, old, preempted: holder?.taskId });
+    const charge = { projectId: job.projectId, demands: [] };
+    await this.#start({ image, after, task, job, old, preempted: holder?.taskId, charge });
     return task.id;
   }
 
+  async #acceptLocation(caller: Caller, { request, requestId }: LocationCall): Promise<void> {
+    const { ledger, config } = this.keeper;
+    const { identity, imageId } = caller;
+    const found = await this.keeper.find(caller);
+    const { image } = found;
+    config.policy.assertVisible(identity, found);
+    const holder = await this.#holder(image);
+    const { expected, storeId, url } = planLocation(image, request, {
+      stores: config.stores,
+      isService: identity.roles.includes("service"),
+      authorize: () => config.policy.enforceOnImage(caller.rule, identity, found),
+      assertUnlocked: () => this.#assertUnlocked(image, holder),
+    });
+    const nowMs = Date.now();
+    const task: Task = {
+      ...this.#newTask(imageId, nowMs),
+      type: "location_import",
+      owner: identity.projectId,
+      userId: identity.userId,
+      requestId,
+      input: {
+        image_id: imageId,
+        loc_url: redactUri(url),
+        validation_data: validationView(request),
+      },
+    };
+    const isHashed = config.hashesLocations;
+    const method = {
+      name: "add-location",
+      url,
+      storeId,
+      isHashed,
+      source: undefined,
+      reached: 0,
+    } as const;
+    const plan = { method, stores: [storeId], mustSucceed: true, expected };
+    const { projectId } = identity;
+    // Signatures are not for locations (contract 11 §8).
+    const job = { ...this.#newJob(image, task.id, plan, nowMs), projectId, signature: null };
+    const { job: old } = await ledger.read();
+    if (old !== undefined && old.taskId !== holder?.taskId) throw new Fault("try_again");
+    const unlocked = holder && withImportEnded(image.properties, { failed: [] });
+    const properties = withLock(unlocked ?? image.properties, task.id);
+    const after = { ...image, properties, revision: image.revision + 1, updatedAtMs: nowMs };
+    const charge = { projectId, demands: [] };
+    await this.#start({ image, after, task, job, old, preempted: holder?.taskId, charge });
+  }
+
   /** Under the lock: ledger and alarm first, then row and task in one batch. */
-  async #start({ image, after, task, job, old, preempted }: Start): Promise<void> {
+  async #start({ image, after, task, job, old, preempted, charge }: Start): Promise<void> {
     const { ledger } = this.keeper;
     const nowMs = task.createdAtMs;
     const { owed } = await ledger.read();
     const left = old === undefined ? [] : this.#record.owedBy(old, nowMs);
     await ledger.write({ job, owed: [...owed, ...left] });
     try {
-      await this.#write(image, after, task, preempted);
+      await this.#write(image, after, task, preempted, charge);
     } catch (error) {
       // A Fault says that another state stands there, so the old job goes on.
       if (error instanceof Fault) await ledger.write({ job: old, owed });
@@ -206,14 +292,23 @@ export class Imports {
     await ledger.clearParts();
   }
 
-  async #write(image: Image, after: Image, task: Task, preempted: string | undefined) {
-    const { db } = this.keeper;
-    const [written] = await db.batch([
-      imageUpdate(db, image, after),
-      insertTaskOf(db, task),
-      deleteExpiredTasks(db, task.createdAtMs),
-      ...(preempted === undefined ? [] : [updateTask(db, preempted, this.#preemption())]),
-    ]);
+  async #write(
+    image: Image,
+    after: Image,
+    task: Task,
+    preempted: string | undefined,
+    { projectId, demands }: Charge,
+  ) {
+    const { db, config } = this.keeper;
+    const [written] = await withinQuotas(db, config.quotas, projectId, demands, (guards) =>
+      db.batch([
+        imageUpdate(db, image, after),
+        insertTaskOf(db, task),
+        deleteExpiredTasks(db, task.createdAtMs),
+        ...(preempted === undefined ? [] : [updateTask(db, preempted, this.#preemption())]),
+        ...guards,
+      ]),
+    );
     assertWritten(written, image);
   }
 
@@ -277,7 +372,7 @@ export class Imports {
   ): Task {
     const { isMulti } = this.keeper.config.stores;
     return {
-      ...this.#newTask(image, nowMs),
+      ...this.#newTask(image.id, nowMs),
       type: taskType,
       owner: identity.projectId,
       requestId,
@@ -290,11 +385,11 @@ export class Imports {
     };
   }
 
-  #newTask({ id }: Image, nowMs: number) {
+  #newTask(imageId: string, nowMs: number) {
     return {
       id: crypto.randomUUID(),
       status: "pending",
-      imageId: id,
+      imageId,
       result: null,
       message: "",
       createdAtMs: nowMs,
@@ -311,6 +406,7 @@ export class Imports {
   ): ImportJob {
     return {
       ...{ imageId: image.id, taskId, method, stores, mustSucceed, expected },
+      projectId: null,
       token: undefined,
       signature: undefined,
       deadlineMs: nowMs + this.keeper.config.importDeadlineMs,
@@ -335,14 +431,21 @@ export class Imports {
     if (staged === null || size === null)
       throw new Fault("staging_incomplete", { imageId: image.id });
     const { store: storeId, key, hashes } = staged;
-    return { storeId, key, size, hashes, isOurs: true, isPlain: false, virtualSize: undefined };
+    return { storeId, key, size, hashes, isOurs: true, isPlain: false, inspected: undefined };
   }
 }
 
-/** Data that has come by a resumable upload, or by several that are to be joined. */
-export interface ArrivedUpload {
+/** Whose upload it is. */
+export interface UploadOrigin {
   readonly imageId: string;
   readonly storeId: string;
+  readonly projectId: string | null;
+  readonly userId: string | null;
+  readonly requestId: string;
+}
+
+/** Data that has come by a resumable upload, or by several that are to be joined. */
+export interface ArrivedUpload extends UploadOrigin {
   /** Where it lies; undefined where it is in segments yet. */
   readonly key: string | undefined;
   readonly segments: readonly Segment[];
@@ -350,9 +453,13 @@ export interface ArrivedUpload {
   /** Those known already. */
   readonly hashes: Hashes;
   readonly expected: ExpectedHash | undefined;
-  readonly projectId: string | null;
-  readonly userId: string | null;
-  readonly requestId: string;
+}
+
+/** The task that has an image's lock. */
+interface Holder {
+  readonly taskId: string;
+  /** False once it has run out. */
+  readonly isValid: boolean;
 }
 
 /** An import that is about to begin. */
@@ -365,6 +472,7 @@ interface Start {
   readonly old: ImportJob | undefined;
   /** The task whose lock ran out. */
   readonly preempted: string | undefined;
+  readonly charge: Charge;
 }
 
 /** Whether a job is about the same stored data. */

@@ -1,13 +1,21 @@
 import type { BlobStore } from "../blob/store.ts";
 import { type Database, openDatabase } from "../db/database.ts";
-import { type FoundImage, findImage, updateImage } from "../db/images.ts";
+import { type FoundImage, findImage, updateImage, updateReservation } from "../db/images.ts";
+import { type Demand, readUsage, withinQuotas } from "../db/usage.ts";
 import { Fault } from "../domain/fault.ts";
 import type { Image } from "../domain/image.ts";
+import { type QuotaName, usedOf } from "../domain/quota.ts";
 import { assertMove } from "../domain/status.ts";
 import { type Config, loadConfig } from "../env.ts";
 import { FifoLock } from "../lib/fifo-lock.ts";
 import { Ledger } from "./ledger.ts";
 import { type Caller, type Outcome, settle } from "./rpc.ts";
+
+/** More that a project is about to use, whose limits then have to hold. */
+export interface Charge {
+  readonly projectId: string | null;
+  readonly demands: readonly Demand[];
+}
 
 /**
  * What every kind of work on one image goes through: the lock that puts changes in order, the ledger of what is
@@ -69,6 +77,30 @@ export class Keeper {
   async write(before: Image, after: Image): Promise<void> {
     assertMove(before.status, after.status);
     await updateImage(this.db, before, after);
+  }
+
+  /** The same for a change that makes a project use more: nothing is written beyond its limits. */
+  async writeWithin({ projectId, demands }: Charge, before: Image, after: Image): Promise<void> {
+    assertMove(before.status, after.status);
+    await withinQuotas(this.db, this.config.quotas, projectId, demands, (guards) =>
+      updateImage(this.db, before, after, guards),
+    );
+  }
+
+  /** Grants work under way so many bytes in all, within what its project may use. */
+  async reserve({ projectId, demands }: Charge, image: Image, bytes: number): Promise<void> {
+    await withinQuotas(this.db, this.config.quotas, projectId, demands, (guards) =>
+      updateReservation(this.db, image, bytes, guards),
+    );
+  }
+
+  /** Bytes that a project may still use of something that is limited. */
+  async leftOf(of: QuotaName, projectId: string | null): Promise<number> {
+    const limit = this.config.quotas.limitOn(of, projectId);
+    if (limit === undefined) return Number.MAX_SAFE_INTEGER;
+    // A part of a unit does not count.
+    const most = (limit.maximum + 1) * limit.unit - 1;
+    return Math.max(0, most - usedOf(of, await readUsage(this.db, projectId)));
   }
 
   /** One change of the record by its rule; a change that returns the very same image writes nothing. */

@@ -4,6 +4,7 @@
  *
  *   upload        the one upload that holds the image, with its lease
  *   import        the import under way
+ *   cache-fill    the image's way into the cache, once it was queued for that
  *   part:… …      the parts that are stored of what the import is writing
  *   owed          keys whose bytes must go, unless the image's row turns out to refer to them
  *   resumable:…   the resumable uploads, which hold no image until all their bytes are there
@@ -11,6 +12,8 @@
  */
 
 import type { PartReceipt } from "../blob/store.ts";
+import type { ImageSignature } from "../domain/image-signature.ts";
+import type { CacheFill } from "./cache-fills.ts";
 import type { ImportJob } from "./import-job.ts";
 import type { Resumable } from "./resumable-record.ts";
 
@@ -22,6 +25,10 @@ export interface Upload {
   readonly purpose: "data" | "staging";
   readonly storeId: string;
   readonly key: string;
+  /** Of whoever uploads, whose limits hold for it. */
+  readonly projectId: string | null;
+  /** What its data is verified against. */
+  readonly signature: ImageSignature | undefined;
   /** Set once the bytes did not fit one put. */
   readonly multipartId: string | undefined;
   readonly deadlineMs: number;
@@ -44,6 +51,7 @@ export interface Owed {
 export interface Entries {
   readonly upload: Upload | undefined;
   readonly job: ImportJob | undefined;
+  readonly cacheFill: CacheFill | undefined;
   readonly owed: readonly Owed[];
   readonly resumables: readonly Resumable[];
 }
@@ -65,12 +73,13 @@ export class Ledger {
 
   async read(): Promise<Entries> {
     const [found, resumables] = await Promise.all([
-      this.storage.get<unknown>(["upload", "import", "owed"]),
+      this.storage.get<unknown>(["upload", "import", "cache-fill", "owed"]),
       this.storage.list<Resumable>({ prefix: RESUMABLE_PREFIX }),
     ]);
     return {
       upload: found.get("upload") as Upload | undefined,
       job: found.get("import") as ImportJob | undefined,
+      cacheFill: found.get("cache-fill") as CacheFill | undefined,
       owed: (found.get("owed") as readonly Owed[] | undefined) ?? [],
       resumables: [...resumables.values()],
     };
@@ -79,15 +88,17 @@ export class Ledger {
   /** Writes some of the entries and moves the alarm, as one atomic write: nothing is awaited within. */
   async write({ resumables = [], dropped = [], ...changes }: Changes): Promise<void> {
     const before = await this.read();
-    const { upload, job, owed } = { ...before, ...changes };
+    const { upload, job, cacheFill, owed } = { ...before, ...changes };
     const touched = new Set([...resumables.map(({ id }) => id), ...dropped]);
     const others = before.resumables.filter(({ id }) => !touched.has(id));
     const deadlines = [...owed, ...resumables, ...others].map((entry) => entry.dueMs);
     if (upload !== undefined) deadlines.push(upload.deadlineMs);
     if (job !== undefined) deadlines.push(job.dueMs);
+    if (cacheFill !== undefined) deadlines.push(cacheFill.dueMs);
     await Promise.all([
       this.#set("upload", upload),
       this.#set("import", job),
+      this.#set("cache-fill", cacheFill),
       this.#set("owed", owed.length === 0 ? undefined : owed),
       ...dropped.map((id) => this.#set(RESUMABLE_PREFIX + id, undefined)),
       ...resumables.map((record) => this.#set(RESUMABLE_PREFIX + record.id, record)),

@@ -1,5 +1,6 @@
 import { Fault } from "../domain/fault.ts";
 import type { Image, Location } from "../domain/image.ts";
+import { isRemote } from "../domain/locations.ts";
 import { log } from "../lib/log.ts";
 import type { Keeper } from "./keeper.ts";
 import type { Owed } from "./ledger.ts";
@@ -121,9 +122,10 @@ export function isSameBlob(one: Blob, other: Blob): boolean {
   return one.storeId === other.storeId && one.key === other.key;
 }
 
-/** Everything in stores that an image's row names. */
-export function blobsOf({ locations, staged }: Image): Blob[] {
-  const named = staged === null ? locations : [...locations, staged];
+/** Everything in our own stores that an image's row names; what lies elsewhere is not ours to remove. */
+export function blobsOf({ locations, staged }: Pick<Image, "locations" | "staged">): Blob[] {
+  const own = locations.filter((location) => !isRemote(location));
+  const named = staged === null ? own : [...own, staged];
   return named.map(({ store, key }) => ({ storeId: store, key }));
 }
 

@@ -1,12 +1,13 @@
 import { type Appended, append } from "../blob/append.ts";
 import { RunningDigest } from "../blob/digest.ts";
 import { blobKey } from "../blob/keys.ts";
+import { MAX_RESUMABLE_BYTES } from "../blob/part-size.ts";
 import type { BlobStore, PartReceipt } from "../blob/store.ts";
 import type { ExpectedHash } from "../domain/expected-hash.ts";
 import { Fault } from "../domain/fault.ts";
 import type { Inspector } from "../inspect/inspector.ts";
 import type { Keeper } from "./keeper.ts";
-import { firstPartOf, offsetOf, type Resumable } from "./resumable-record.ts";
+import { firstPartOf, offsetOf, type Resumable, type Tail } from "./resumable-record.ts";
 
 /** A request at work on an upload. */
 export class Work {
@@ -48,8 +49,6 @@ export interface Live {
 /** How a request ended. */
 export interface PieceEnd {
   readonly record: Resumable;
-  /** Keys of tails that are of no use any more. */
-  readonly useless: readonly string[];
   /** Why it ended before its body did, or in vain. */
   readonly failure: unknown;
 }
@@ -64,6 +63,7 @@ export class Piece {
   #record: Resumable;
   #position: number;
   #multipartId: Promise<string> | undefined;
+  #keptTail: Tail | undefined;
 
   constructor(
     private readonly keeper: Keeper,
@@ -96,7 +96,7 @@ export class Piece {
       firstPart: firstPartOf(claimed),
       mayPut: claimed.place === undefined && claimed.multipartId === undefined,
       from: { parts: claimed.parts, tailBytes: claimed.tail?.bytes ?? 0 },
-      maxBytes: claimed.length ?? limits.imageBytes,
+      maxBytes: claimed.length ?? Math.min(limits.imageBytes, MAX_RESUMABLE_BYTES),
       totalBytes: claimed.length,
       openMultipart: () => {
         this.#multipartId ??= this.#openMultipart();
@@ -114,22 +114,27 @@ export class Piece {
 
   /** Puts down what the request has brought. */
   async #settle(came: Appended): Promise<PieceEnd> {
-    const { tail } = this.claimed;
-    const { nextTailKey } = this.#record;
     const mismatch = await this.#mismatch(came);
-    const isKept = nextTailKey !== undefined && came.tailBytes > 0 && mismatch === undefined;
-    if (mismatch !== undefined) {
-      await this.#put({ nextTailKey: undefined });
-    } else {
-      const older = came.parts > this.claimed.parts || came.isPut ? undefined : tail;
-      const newer = isKept ? { key: nextTailKey, bytes: came.tailBytes } : undefined;
+    if (mismatch === undefined) {
+      const isTakenUp = came.parts > this.claimed.parts || came.isPut;
+      const older = isTakenUp ? undefined : this.claimed.tail;
       const parts = came.isPut ? 1 : came.parts;
-      await this.#put({ parts, tail: newer ?? older, nextTailKey: undefined }, this.#pending);
+      await this.#end({ parts, tail: this.#keptTail ?? older }, this.#pending);
+    } else {
+      await this.#end({ tail: this.claimed.tail }, []);
     }
-    const record = this.#record;
-    const keys = [tail?.key, nextTailKey].filter((key) => key !== undefined);
-    const useless = keys.filter((key) => key !== record.tail?.key);
-    return { record, useless, failure: came.failure ?? mismatch };
+    return { record: this.#record, failure: came.failure ?? mismatch };
+  }
+
+  /** The last write, which notes the tails that it makes useless as well. */
+  async #end(
+    changes: Partial<Resumable> & Pick<Resumable, "tail">,
+    receipts: readonly PartReceipt[],
+  ): Promise<void> {
+    const keys = [this.claimed.tail?.key, this.#record.nextTailKey];
+    const known = keys.filter((key) => key !== undefined);
+    const spentTailKeys = known.filter((key) => key !== changes.tail?.key);
+    await this.#put({ ...changes, nextTailKey: undefined, spentTailKeys }, receipts);
   }
 
   /** Whether the request's bytes are others than it says; one that broke off has not brought them all. */
@@ -152,8 +157,13 @@ export class Piece {
   }
 
   async #stored(receipt: PartReceipt, parts: number): Promise<void> {
-    if (this.#digest === undefined) await this.#put({ parts, tail: undefined }, [receipt]);
-    else this.#pending.push(receipt);
+    if (this.#digest !== undefined) {
+      this.#pending.push(receipt);
+      return;
+    }
+    const { tail } = this.claimed;
+    const spentTailKeys = tail === undefined ? [] : [tail.key];
+    await this.#put({ parts, tail: undefined, spentTailKeys }, [receipt]);
   }
 
   async #openMultipart(): Promise<string> {
@@ -177,6 +187,7 @@ export class Piece {
     const nextTailKey = blobKey(this.claimed.imageId, crypto.randomUUID());
     await this.#put({ nextTailKey });
     await this.#store.put(nextTailKey, bytes);
+    this.#keptTail = { key: nextTailKey, bytes: bytes.length };
   }
 
   /** Nothing is awaited between the look and the write. */

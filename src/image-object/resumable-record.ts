@@ -20,12 +20,16 @@ export interface Resumable {
   readonly place: Place | undefined;
   /** The partial uploads that a final one joins, in their order. */
   readonly joins: readonly string[];
+  /** How its client named them. */
+  readonly concat: string | undefined;
   /** Parts that are stored; the last one may be short. */
   readonly parts: number;
   /** Bytes behind those. */
   readonly tail: Tail | undefined;
   /** Where the next tail is about to be kept. */
   readonly nextTailKey: string | undefined;
+  /** Where tails lie that are of no use any more; they are owed as soon as the lock is free. */
+  readonly spentTailKeys: readonly string[];
   readonly expected: ExpectedHash | undefined;
   /** What is computed as the bytes come. */
   readonly algorithms: readonly HashAlgorithm[];
@@ -62,12 +66,8 @@ export function firstPartOf({ place, partBytes }: Resumable): number {
 }
 
 export function viewOf(record: Resumable): ResumableView {
-  const { id, length, kind, joins, metadata, partBytes, expiresAtMs } = record;
-  return {
-    ...{ id, length, kind, metadata, partBytes, expiresAtMs },
-    offset: offsetOf(record),
-    parts: joins,
-  };
+  const { id, length, kind, concat, metadata, partBytes, expiresAtMs } = record;
+  return { id, length, kind, concat, metadata, partBytes, expiresAtMs, offset: offsetOf(record) };
 }
 
 /** Refuses a place that does not fit the parts it is to be stored in. */
@@ -84,8 +84,8 @@ export function assertPlace(place: Place, length: number | undefined, partBytes:
 
 /** Everything in stores that is an upload's. */
 export function blobsOfUpload(record: Resumable): readonly UploadBlob[] {
-  const { storeId, key, multipartId, isHanded, tail, nextTailKey } = record;
-  const keys = [tail?.key, nextTailKey].filter((one) => one !== undefined);
+  const { storeId, key, multipartId, isHanded, tail, nextTailKey, spentTailKeys } = record;
+  const keys = [tail?.key, nextTailKey, ...spentTailKeys].filter((one) => one !== undefined);
   return [
     ...(isHanded ? [] : [{ storeId, key, multipartId }]),
     ...keys.map((one) => ({ storeId, key: one, multipartId: undefined })),

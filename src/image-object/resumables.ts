@@ -17,7 +17,7 @@ import { log } from "../lib/log.ts";
 import type { Imports } from "./imports.ts";
 import type { Keeper } from "./keeper.ts";
 import type { Owed } from "./ledger.ts";
-import { oweUnfinished } from "./removals.ts";
+import { isSameBlob, oweUnfinished } from "./removals.ts";
 import { type Live, Piece, type PieceEnd, Work } from "./resumable-piece.ts";
 import {
   assertPlace,
@@ -43,7 +43,7 @@ const RETRY_MS = 10_000;
 const HANDED_MS = 900_000;
 
 /** Why an upload that has all its bytes never becomes the image's data. */
-const FINAL: readonly FaultCode[] = ["image_not_queued", "image_gone"];
+const FINAL: readonly FaultCode[] = ["image_not_queued", "image_gone", "upload_not_found"];
 
 /**
  * Resumable uploads. They hold no image: any number of them may be open on a queued one, and the first that has all
@@ -70,28 +70,45 @@ export class Resumables {
     const { storeId, length, kind, place, expected } = request;
     const image = await this.#queued(caller);
     const { resumables } = await ledger.read();
-    this.#assertRoom(length, resumables);
+    this.#assertRoom(Math.max(length ?? 0, place?.totalBytes ?? 0), resumables);
     const partBytes = resumablePartBytes(place?.totalBytes ?? length);
     const fresh = this.#newRecord(image.id, caller, request);
     const algorithms = await this.#algorithms(image, expected);
     const record = { ...fresh, storeId, length, kind, place, algorithms, partBytes };
     if (place === undefined) {
       await ledger.write({ resumables: [record] });
+      await this.#charge(image, record);
       if (kind === "whole" && isThere(record)) await this.#handOver(record, {});
       return viewOf(record);
     }
     assertPlace(place, length, partBytes);
     const { key, multipartId, replaced } = await this.#shareWith(record, resumables);
     const placed = { ...record, key, multipartId };
-    await ledger.write({ resumables: [placed], dropped: replaced });
+    const { owed } = await ledger.read();
+    await ledger.write({
+      resumables: [placed],
+      dropped: replaced.map(({ id }) => id),
+      owed: [...owed, ...replaced.flatMap((one) => this.#owedBy(one, [placed]))],
+    });
+    await this.#charge(image, placed);
     return viewOf(placed);
   }
 
   /** Joins partial uploads to the image's data; under the lock. */
   async join(caller: Caller, request: JoinRequest): Promise<ResumableView> {
     const { ledger } = this.keeper;
-    const image = await this.#queued(caller);
+    const image = await this.keeper.findPermitted(caller);
     const { resumables } = await ledger.read();
+    const known = resumables.find(
+      ({ joins, expiresAtMs }) =>
+        joins.length > 0 && joins.join() === request.parts.join() && expiresAtMs > Date.now(),
+    );
+    if (known !== undefined) {
+      // The answer was lost, or an error.
+      if (!known.isHanded) await this.#handOver(known, {});
+      return viewOf(known);
+    }
+    assertQueued(image);
     const parts = request.parts.map((id) => findPart(resumables, id));
     const [first] = parts;
     if (first === undefined || new Set(parts).size < parts.length) {
@@ -108,6 +125,7 @@ export class Resumables {
       ...{ ...fresh, ...own, storeId, length, partBytes },
       kind: "final",
       joins: request.parts,
+      concat: request.concat,
       parts: Math.ceil(length / partBytes),
     };
     await ledger.write({ resumables: [record] });
@@ -130,14 +148,16 @@ export class Resumables {
       return otherStart < start + length && start < otherStart + (other.length ?? 0);
     });
     // The answer to its creation was lost, it seems.
-    const replaced = overlapping.filter((other) => other.parts === 0 && !this.#works.has(other.id));
+    const replaced = overlapping.filter(
+      (other) => offsetOf(other) === 0 && !this.#works.has(other.id),
+    );
     const kept = overlapping.find((other) => !replaced.includes(other));
     if (kept !== undefined) throw new Fault("upload_overlaps", { uploadId: kept.id });
     const [sibling] = siblings;
     const key = sibling?.key ?? record.key;
     const multipartId =
       sibling?.multipartId ?? (await this.keeper.store(storeId).beginMultipart(key));
-    return { key, multipartId, replaced: replaced.map(({ id }) => id) };
+    return { key, multipartId, replaced };
   }
 
   // --- Bytes --------------------------------------------------------------------------------------------
@@ -170,38 +190,56 @@ export class Resumables {
 
   /** Under the lock: the upload, if the request may go on with it from where it is. */
   async #claim(caller: Caller, id: string, { offset, length }: AppendRequest, work: Work) {
-    const image = await this.#queued(caller);
+    const image = await this.keeper.findPermitted(caller);
     const found = await this.#find(image.id, id);
     if (found.kind === "final") throw new Fault("upload_final");
+    assertQueued(image);
     if (this.#works.has(id)) throw new Fault("upload_locked");
     const current = offsetOf(found);
     if (offset !== current) throw new Fault("upload_offset", { offset, current });
     if (length !== undefined && found.length !== undefined && length !== found.length) {
       throw new Fault("invalid_value", { name: "Upload-Length", reason: "it cannot be changed" });
     }
-    const record = { ...found, length: found.length ?? length, ...this.#expiry() };
-    this.#assertRoom(record.length, []);
-    if (record.length !== undefined && record.length < current) {
+    const known = found.length ?? length;
+    this.#assertRoom(known, []);
+    if (known !== undefined && known < current) {
       const reason = `there are ${current} bytes already`;
       throw new Fault("invalid_value", { name: "Upload-Length", reason });
+    }
+    // What a request left that died with an earlier instance of this object.
+    const swept = await this.#oweSpentTails(found);
+    const record = { ...swept, length: known, ...this.#expiry() };
+    if (found.length !== record.length) {
+      await this.keeper.ledger.write({ resumables: [record] });
+      await this.#reserve(image, record.projectId, record.length ?? 0);
     }
     this.#works.set(id, work);
     return { record, image };
   }
 
   /** What follows from a request's end. */
-  async #settle({ record, useless, failure }: PieceEnd): Promise<Resumable> {
+  async #settle({ record, failure }: PieceEnd): Promise<Resumable> {
     const { id } = record;
     const live = this.#live.get(id);
     const isRefused = failure instanceof Fault && failure.code === "content_refused";
     if (live?.digest.position !== offsetOf(record)) this.#forget(id);
-    await this.keeper.alone(() =>
-      isRefused ? this.#drop(record) : this.#oweTails(record, useless),
-    );
+    await this.keeper.alone(async () => {
+      if (isRefused) await this.#drop(record);
+      else await this.#oweSpentTails(await this.#present(id));
+    });
+    // A client that is still sending may well miss the answer.
+    if (isRefused) await this.imports.noteRefusal(record, failure);
     if (failure !== undefined) throw failure;
     if (record.kind !== "whole" || !isThere(record)) return record;
     const hashes = (await live?.digest.finish()) ?? {};
-    await this.keeper.alone(() => this.#handOver(record, hashes));
+    await this.keeper.alone(async () => this.#handOver(await this.#present(id), hashes));
+    return record;
+  }
+
+  /** Under the lock: the upload as it is, which may have been given up meanwhile. */
+  async #present(id: string): Promise<Resumable> {
+    const record = await this.keeper.ledger.resumable(id);
+    if (record === undefined) throw new Fault("upload_not_found", { uploadId: id });
     return record;
   }
 
@@ -261,20 +299,60 @@ export class Resumables {
     return resumables.flatMap((record) => owedWith(record, [], nowMs, leaseMs));
   }
 
-  /** Forgets all uploads of an image that is gone. */
+  /** Forgets all uploads of an image that is gone, and owes what they have put down since its deletion began. */
   async stop(): Promise<void> {
     const { ledger } = this.keeper;
-    const { resumables } = await ledger.read();
-    for (const { id } of resumables) this.#end(id);
-    await ledger.write({ dropped: resumables.map(({ id }) => id) });
+    // First of all, so that nothing more is put down.
+    for (const id of [...this.#works.keys(), ...this.#live.keys()]) this.#end(id);
+    const { resumables, owed } = await ledger.read();
+    const isOwed = (entry: Owed) =>
+      owed.some((one) => isSameBlob(one, entry) && one.multipartId === entry.multipartId);
+    const late = resumables.flatMap((record) => this.#owedBy(record, []));
+    await ledger.write({
+      dropped: resumables.map(({ id }) => id),
+      owed: [...owed, ...late.filter((entry) => !isOwed(entry))],
+    });
     for (const { id } of resumables) await ledger.clearPieces(id);
+  }
+
+  /** Grants a new upload its space; one that there is no room for is no more. */
+  async #charge(image: Image, record: Resumable): Promise<void> {
+    try {
+      await this.#reserve(image, record.projectId, record.length ?? 0);
+    } catch (error) {
+      await this.#drop(record);
+      throw error;
+    }
+  }
+
+  /**
+   * Under the lock: sees to it that the queued image's row grants all open uploads the space that they will take up,
+   * `more` bytes of it from now on. Throws `quota_over`.
+   */
+  async #reserve(image: Image, projectId: string | null, more: number): Promise<void> {
+    const { ledger, config } = this.keeper;
+    if (!config.quotas.isLimited || image.status !== "queued") return;
+    const { resumables } = await ledger.read();
+    const open = resumables.filter(({ isHanded, kind }) => !isHanded && kind !== "final");
+    const bytes = open.reduce((sum, record) => sum + (record.length ?? offsetOf(record)), 0);
+    if (bytes === image.reservedBytes) return;
+    const demands = more > 0 ? [{ of: "image_size_total", delta: more } as const] : [];
+    await this.keeper.reserve({ projectId, demands }, image, bytes);
+  }
+
+  /** Under the lock: mends what a crash has left granted to uploads that are no more. */
+  async #regrant(imageId: string | undefined): Promise<void> {
+    if (imageId === undefined || !this.keeper.config.quotas.isLimited) return;
+    const image = await this.keeper.present(imageId);
+    if (image !== undefined) await this.#reserve(image, null, 0);
   }
 
   /** Under the lock, by alarm: gives up what has expired, and hands over what could not be before. */
   async expire(): Promise<void> {
     const { ledger } = this.keeper;
     const nowMs = Date.now();
-    const { resumables } = await ledger.read();
+    const { resumables, owed } = await ledger.read();
+    await this.#regrant(resumables[0]?.imageId ?? owed[0]?.imageId);
     for (const record of resumables) {
       if (record.dueMs > nowMs || this.#works.has(record.id)) continue;
       if (record.expiresAtMs <= nowMs) {
@@ -300,17 +378,22 @@ export class Resumables {
     const dueMs = Math.min(Date.now() + RETRY_MS, record.expiresAtMs);
     await ledger.write({ resumables: [{ ...record, dueMs }] });
     const { resumables } = await ledger.read();
-    const parts = record.joins.map((one) => findPart(resumables, one));
-    const isJoined = kind === "final" && parts.every(({ place }) => place === undefined);
+    let parts: readonly Resumable[];
     try {
-      for (const one of isJoined ? parts : [record])
-        await this.#complete(one, isJoined ? [] : parts);
-      await this.imports.takeOver({
+      parts = record.joins.map((one) => findPart(resumables, one));
+      const isJoined = kind === "final" && parts.every(({ place }) => place === undefined);
+      const arrived = {
         ...{ imageId, storeId, hashes, size: length },
         ...{ expected: record.expected, requestId: record.requestId },
         ...{ projectId: record.projectId, userId: record.userId },
         key: isJoined ? undefined : key,
-        segments: parts.map((part) => ({ storeId, key: part.key, size: part.length ?? 0 })),
+        segments: parts.map((one) => ({
+          ...{ storeId: one.storeId, key: one.key, size: one.length ?? 0 },
+        })),
+      };
+      await this.imports.takeOver(arrived, async () => {
+        for (const one of isJoined ? parts : [record])
+          await this.#complete(one, isJoined ? [] : parts);
       });
     } catch (error) {
       const isFinal = error instanceof Fault && FINAL.includes(error.code);
@@ -327,10 +410,10 @@ export class Resumables {
       dropped: record.joins,
       owed: [...owed, ...doomed.map((one) => oweTail(record, one, config.uploadLeaseMs))],
     });
-    for (const one of [id, ...record.joins]) {
-      this.#forget(one);
-      await ledger.clearPieces(one);
-    }
+    this.#forget(id);
+    // One that is complete may be at work all the same.
+    for (const one of record.joins) this.#end(one);
+    for (const one of [id, ...record.joins]) await ledger.clearPieces(one);
   }
 
   /** Makes one object of an upload's parts, or of those of the uploads that share it. */
@@ -347,15 +430,21 @@ export class Resumables {
 
   /** Under the lock: the upload is no more, and its bytes are to go. */
   async #drop(record: Resumable): Promise<void> {
-    const { ledger, config } = this.keeper;
+    const { ledger } = this.keeper;
+    // First of all, so that nothing more is put down.
+    this.#end(record.id);
     const { owed, resumables } = await ledger.read();
     const others = resumables.filter(({ id }) => id !== record.id);
     // A request at work may have put down more than the caller knows.
     const current = resumables.find(({ id }) => id === record.id) ?? record;
-    this.#end(record.id);
-    const doomed = owedWith(current, others, Date.now(), config.uploadLeaseMs);
+    const doomed = this.#owedBy(current, others);
     await ledger.write({ dropped: [record.id], owed: [...owed, ...doomed] });
     await ledger.clearPieces(record.id);
+    await this.#regrant(record.imageId);
+  }
+
+  #owedBy(record: Resumable, others: readonly Resumable[]): readonly Owed[] {
+    return owedWith(record, others, Date.now(), this.keeper.config.uploadLeaseMs);
   }
 
   /** Ends what goes on with an upload in memory. */
@@ -364,12 +453,17 @@ export class Resumables {
     this.#forget(id);
   }
 
-  async #oweTails(record: Resumable, keys: readonly string[]): Promise<void> {
-    if (keys.length === 0) return;
+  /** Under the lock, with no request at work: owes the tails that are of no use any more. */
+  async #oweSpentTails(record: Resumable): Promise<Resumable> {
+    const { nextTailKey, spentTailKeys } = record;
+    const keys = nextTailKey === undefined ? spentTailKeys : [...spentTailKeys, nextTailKey];
+    if (keys.length === 0) return record;
     const { ledger, config } = this.keeper;
     const { owed } = await ledger.read();
     const doomed = keys.map((key) => oweTail(record, key, config.uploadLeaseMs));
-    await ledger.write({ owed: [...owed, ...doomed] });
+    const swept = { ...record, nextTailKey: undefined, spentTailKeys: [] };
+    await ledger.write({ resumables: [swept], owed: [...owed, ...doomed] });
+    return swept;
   }
 
   // --- Parts of the above -------------------------------------------------------------------------------
@@ -377,10 +471,7 @@ export class Resumables {
   /** The image, if the caller may upload to it now. */
   async #queued(caller: Caller): Promise<Image> {
     const image = await this.keeper.findPermitted(caller);
-    if (image.status !== "queued") {
-      throw new Fault("image_not_queued", { imageId: image.id, status: image.status });
-    }
-    assertFormatsSet(image);
+    assertQueued(image);
     return image;
   }
 
@@ -419,7 +510,15 @@ export class Resumables {
     const { projectId, userId } = identity;
     return {
       ...{ id, imageId, key: blobKey(imageId, id), multipartId: undefined, isHanded: false },
-      ...{ place: undefined, joins: [], parts: 0, tail: undefined, nextTailKey: undefined },
+      ...{
+        place: undefined,
+        joins: [],
+        concat: undefined,
+        parts: 0,
+        tail: undefined,
+        nextTailKey: undefined,
+        spentTailKeys: [],
+      },
       ...{ expected, algorithms: [], metadata, projectId, userId, requestId },
       ...this.#expiry(),
     };
@@ -429,6 +528,13 @@ export class Resumables {
     const expiresAtMs = Date.now() + this.keeper.config.uploadExpiryMs;
     return { expiresAtMs, dueMs: expiresAtMs };
   }
+}
+
+function assertQueued(image: Image): void {
+  if (image.status !== "queued") {
+    throw new Fault("image_not_queued", { imageId: image.id, status: image.status });
+  }
+  assertFormatsSet(image);
 }
 
 function findPart(resumables: readonly Resumable[], id: string): Resumable {
@@ -441,11 +547,12 @@ function findPart(resumables: readonly Resumable[], id: string): Resumable {
 /** Parts with a place lie in one object already, and are nothing but together and in their order. */
 function assertWhole(parts: readonly Resumable[]): void {
   let end = 0;
-  for (const { place, length = 0, key } of parts) {
-    if (place?.offset !== end || key !== parts[0]?.key) break;
+  const isInOrder = parts.every(({ place, length = 0, key }) => {
+    const start = end;
     end += length;
-  }
-  if (end === parts[0]?.place?.totalBytes) return;
+    return place?.offset === start && key === parts[0]?.key;
+  });
+  if (isInOrder && end === parts[0]?.place?.totalBytes) return;
   throw invalidJoin("parts with a place are joined in their order, all of them, and no others");
 }
 

@@ -5,6 +5,7 @@ import type { Identity } from "../domain/identity.ts";
 import type { Formats, Hashes } from "../domain/image.ts";
 import type { ImageSignature } from "../domain/image-signature.ts";
 import type { ImportRequest } from "../domain/import-request.ts";
+import type { LocationRequest } from "../domain/location-request.ts";
 import type { JsonObject } from "../lib/json.ts";
 import type { RuleName } from "../policy/rules.ts";
 
@@ -59,6 +60,12 @@ export interface ImportCall {
   readonly token: string | undefined;
 }
 
+/** A location that is to be added to a queued image. */
+export interface LocationCall {
+  readonly request: LocationRequest;
+  readonly requestId: string;
+}
+
 /** A granted upload: the bytes go to `key`. */
 export interface UploadGrant {
   readonly key: string;
@@ -67,6 +74,8 @@ export interface UploadGrant {
   /** What the data is to be held against. */
   readonly formats: Formats;
   readonly signature: ImageSignature | undefined;
+  /** Bytes that may come before more have to be asked for; undefined: all that were announced, or any number. */
+  readonly reservedBytes: number | undefined;
 }
 
 /** What arrived: hex digests over the bytes as received, and the parts if they went as a multipart upload. */

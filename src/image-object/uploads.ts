@@ -2,7 +2,7 @@ import { blobKey } from "../blob/keys.ts";
 import { findImage } from "../db/images.ts";
 import { Fault } from "../domain/fault.ts";
 import { type Image, withoutData } from "../domain/image.ts";
-import { readSignature } from "../domain/image-signature.ts";
+import { assertSameSignature, readSignature } from "../domain/image-signature.ts";
 import { log } from "../lib/log.ts";
 import type { Keeper } from "./keeper.ts";
 import type { Owed, Upload } from "./ledger.ts";
@@ -17,6 +17,9 @@ const CLAIMED: Readonly<Record<Upload["purpose"], "saving" | "uploading">> = {
   data: "saving",
   staging: "uploading",
 };
+
+/** The limit that an upload's bytes count against (contract 12 §6). */
+const SPACE = { data: "image_size_total", staging: "image_stage_total" } as const;
 
 /**
  * Uploads, for the image's data or for staging. Ledger and alarm come first, then the side effect, then the ledger
@@ -41,7 +44,11 @@ export class Uploads {
     const signature = purpose === "data" ? readSignature(image.properties) : undefined;
     const { diskFormat, containerFormat } = image;
     const formats = { diskFormat, containerFormat };
-    const grant = { key, leaseMs: uploadLeaseMs, formats, signature };
+    const { projectId } = caller.identity;
+    const mustAsk = declaredBytes === undefined || declaredBytes === 0;
+    const isLimited = config.quotas.limitOn(SPACE[purpose], projectId) !== undefined;
+    const reservedBytes = mustAsk && isLimited ? 0 : undefined;
+    const grant = { key, leaseMs: uploadLeaseMs, formats, signature, reservedBytes };
     const isClaimed = image.status === CLAIMED[purpose] && image.staged === null;
     if (upload?.attemptId === attemptId && isClaimed) return grant;
     // A claim without a live upload is what a crash left; it passes to this upload.
@@ -65,6 +72,8 @@ export class Uploads {
       purpose,
       storeId,
       key,
+      projectId,
+      signature,
       multipartId: undefined,
       deadlineMs: nowMs + uploadLeaseMs,
     };
@@ -72,8 +81,35 @@ export class Uploads {
       upload: claim,
       owed: upload === undefined ? owed : [...owed, this.#owe(upload, nowMs)],
     });
-    await this.#claim(image, claim, nowMs);
+    await this.#claim(image, claim, declaredBytes ?? 0);
     return grant;
+  }
+
+  /**
+   * Grants an upload of unannounced length more bytes, `wantedBytes` in all if its project has so many left, and gives
+   * how many it may bring now. Throws `quota_over` when it has brought all there are (contract STO-6).
+   */
+  async reserve(
+    imageId: string,
+    attemptId: string,
+    { received, wanted }: { readonly received: number; readonly wanted: number },
+  ): Promise<number> {
+    const upload = await this.#current(imageId, attemptId);
+    const { purpose, projectId } = upload;
+    const { image } = await findImage(this.keeper.db, imageId, null);
+    const of = SPACE[purpose];
+    const charge = { projectId, demands: [{ of, delta: wanted - image.reservedBytes }] };
+    try {
+      await this.keeper.reserve(charge, image, wanted);
+      return wanted;
+    } catch (error) {
+      if (!(error instanceof Fault) || error.code !== "quota_over") throw error;
+      const left = await this.keeper.leftOf(of, projectId);
+      const granted = image.reservedBytes + left;
+      if (granted < received) throw error;
+      await this.keeper.reserve({ projectId, demands: [{ of, delta: left }] }, image, granted);
+      return granted;
+    }
   }
 
   /** Begins the multipart upload of bytes that do not fit one put, and renews the lease; returns its id. */
@@ -145,10 +181,16 @@ export class Uploads {
   }
 
   /** The claim's write; what of it may have been made is found out, and else undone. */
-  async #claim(image: Image, claim: Upload, nowMs: number): Promise<void> {
-    const status = CLAIMED[claim.purpose];
+  async #claim(image: Image, claim: Upload, reservedBytes: number): Promise<void> {
+    const { purpose, projectId } = claim;
+    const status = CLAIMED[purpose];
+    const demands = [
+      { of: SPACE[purpose], delta: reservedBytes },
+      { of: "image_count_uploading", delta: 1 },
+    ] as const;
     try {
-      await this.keeper.write(image, withoutData(image, status, nowMs));
+      const claimed = { ...withoutData(image, status, Date.now()), reservedBytes };
+      await this.keeper.writeWithin({ projectId, demands }, image, claimed);
     } catch (error) {
       // A Fault says that another state stands there. Of anything else only the answer may have been lost.
       const claimed = error instanceof Fault ? undefined : await this.keeper.present(image.id);
@@ -176,6 +218,7 @@ export class Uploads {
     if (image.status !== CLAIMED[purpose] || image.staged !== null) {
       throw new Fault("upload_superseded", { imageId: image.id });
     }
+    if (purpose === "data") assertSameSignature(upload.signature, image.properties);
     const changes: Partial<Image> =
       purpose === "staging"
         ? // Hashes of staged bytes stay hidden until the import (contract 10 §2).
@@ -194,6 +237,7 @@ export class Uploads {
       ...changes,
       revision,
       size: data.size,
+      reservedBytes: 0,
       updatedAtMs: Date.now(),
     });
   }

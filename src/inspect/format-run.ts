@@ -14,6 +14,7 @@ const MAX_WANTS = 1_000;
 
 /** One format's reader at work: it is given the bytes that it wants as they pass. */
 export class FormatRun {
+  readonly format: Format;
   finding: Finding = { is: "undecided" };
 
   readonly #reading: Reading<void>;
@@ -25,7 +26,8 @@ export class FormatRun {
   /** The end of what was wanted last: there is no going back. */
   #passed = 0;
 
-  constructor(readonly format: Format) {
+  constructor(format: Format) {
+    this.format = format;
     this.#reading = this.#read();
     this.#goOn(NOTHING);
   }

@@ -25,12 +25,13 @@ export interface ByteRange {
 export class Inspector {
   readonly #runs: readonly FormatRun[];
   readonly #tail = new Tail(MAX_LAST_BYTES);
+  readonly #declared: Formats;
+  readonly #rules: InspectionRules;
   #position = 0;
 
-  constructor(
-    private readonly declared: Formats,
-    private readonly rules: InspectionRules,
-  ) {
+  constructor(declared: Formats, rules: InspectionRules) {
+    this.#declared = declared;
+    this.#rules = rules;
     const formats = isInspected(declared) ? rules.formats : [];
     this.#runs = formats.map((format) => new FormatRun(format));
   }
@@ -63,7 +64,7 @@ export class Inspector {
 
   /** The data has ended. Throws the Fault `content_refused`. */
   finish(): Acceptance {
-    if (!isInspected(this.declared)) {
+    if (!isInspected(this.#declared)) {
       return { isAccepted: true, virtualSize: null, detected: undefined };
     }
     for (const run of this.#runs) run.end(this.#tail.last());
@@ -74,7 +75,7 @@ export class Inspector {
 
   #judge(dataBytes: number | undefined): Verdict | undefined {
     const found = new Map(this.#runs.map((run) => [run.format.name, run.finding]));
-    const verdict = judge(this.declared, this.rules, found, dataBytes);
+    const verdict = judge(this.#declared, this.#rules, found, dataBytes);
     if (verdict?.isAccepted === false)
       throw new Fault("content_refused", { reason: verdict.reason });
     return verdict;

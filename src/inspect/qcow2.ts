@@ -20,8 +20,7 @@ export const qcow2: Format = { name: "qcow2", detect };
 
 function* detect(): Reading<Examination | undefined> {
   const header = yield { at: 0, length: HEADER_BYTES };
-  const isOurs = startsWith(header, MAGIC) && header.length === HEADER_BYTES;
-  return isOurs ? examine(header) : undefined;
+  return startsWith(header, MAGIC) ? examine(header) : undefined;
 }
 
 // biome-ignore lint/correctness/useYield: the header, which is all it needs, was read to recognise it.
@@ -30,6 +29,9 @@ function* examine(header: Uint8Array): Examination {
 }
 
 function judge(header: Uint8Array): Findings {
+  // QEMU opens one that is shorter, with its backing file behind the header.
+  if (header.length < HEADER_BYTES)
+    return unsafe("unknown_features", "it is cut off in its header");
   const version = u32(header, 4, "big");
   if (version !== 2 && version !== 3) {
     return unsafe("unknown_features", "it is of a version other than 2 and 3");

@@ -28,8 +28,8 @@ export interface Acceptance {
 }
 
 /** Whether the data of such an image is inspected at all (contract 13 §1, HSH-2). */
-export function isInspected({ diskFormat, containerFormat }: Formats): boolean {
-  return containerFormat === "bare" && diskFormat !== null;
+export function isInspected({ containerFormat }: Formats): boolean {
+  return containerFormat === "bare";
 }
 
 /**

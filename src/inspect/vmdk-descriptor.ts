@@ -11,7 +11,6 @@ export const MAX_DESCRIPTOR_BYTES = MAX_WANTED_BYTES - 1;
 
 /** Those of a single file, in the spelling they are compared in. */
 const SAFE_TYPES: readonly string[] = ["monolithicsparse", "streamoptimized"];
-const ACCESS_MODES: readonly (string | undefined)[] = ["rw", "rdonly", "noaccess"];
 
 /** What QEMU takes for a descriptor, whatever follows. */
 const QEMU_BEGINNING = /^(?:#[^\n]*\n| *\r?\n)*version=[123]\r?\n/;
@@ -44,11 +43,16 @@ export function findUnsafe(descriptor: string): string | undefined {
   return findUnsafeType(text) ?? findUnsafeLine(text);
 }
 
-/** Looks at all of the text, comments too, as QEMU does for these two. */
+/**
+ * Looks at all of the text, comments too, as QEMU does: the first createType counts for it, whatever stands between the
+ * word and the value.
+ */
 function findUnsafeType(text: string): string | undefined {
-  const types = [...text.matchAll(/createtype="([^"]*)/g)].map(([, type = ""]) => type);
-  if (types.length === 0) return "its descriptor has no createType";
-  if (!types.every((type) => SAFE_TYPES.includes(type))) {
+  const words = text.split("createtype").length - 1;
+  const [, type = ""] = /(?:^|\n)createtype="([^"\n]*)"[ \t\r]*(?:\n|$)/.exec(text) ?? [];
+  if (words === 0) return "its descriptor has no createType";
+  if (words > 1) return "it has several createTypes";
+  if (!SAFE_TYPES.includes(type)) {
     return "its createType is neither monolithicSparse nor streamOptimized";
   }
   return text.includes("parentfilenamehint") ? "it names a parent disk" : undefined;
@@ -56,21 +60,23 @@ function findUnsafeType(text: string): string | undefined {
 
 function findUnsafeLine(text: string): string | undefined {
   const lines = text.split("\n").map((line) => line.trim());
-  const extents = lines.filter(isExtent);
-  if (!lines.every((line) => isHarmless(line) || isExtent(line))) {
+  const extents = lines.filter((line) => BEGINS_EXTENT.test(line));
+  const others = lines.filter((line) => !BEGINS_EXTENT.test(line));
+  if (extents.some((line) => line.includes("/"))) return "it names a file of the host";
+  if (!extents.every((line) => EXTENT.test(line)) || !others.every(isHarmless)) {
     return "its descriptor has a line that is not understood";
   }
-  if (extents.some((line) => line.includes("/"))) return "it names a file of the host";
   return extents.length === 0 ? "its descriptor names no extent" : undefined;
 }
 
+const BEGINS_EXTENT = /^(?:rw|rdonly|noaccess)(?: |$)/;
+
+/** A whole one: QEMU goes on in the next line for what is missing. */
+const EXTENT = /^(?:rw|rdonly|noaccess) +\d+ +sparse +"[^"/\\]*"(?: +\d+)?$/;
+
 /** A comment, a line of the disk database, or `word=value`. */
 function isHarmless(line: string): boolean {
-  return line === "" || line.startsWith("#") || line.startsWith("ddb") || /^[^\s=]+=/.test(line);
-}
-
-function isExtent(line: string): boolean {
-  return !isHarmless(line) && ACCESS_MODES.includes(line.split(" ", 1)[0]);
+  return line === "" || /^(?:#|ddb)/.test(line) || /^[a-z][a-z0-9_.]*=/.test(line);
 }
 
 function isPlain(text: string): boolean {

@@ -22,8 +22,12 @@ import {
  */
 
 const MAGIC = "KDMV";
+/** Sparse disks of VMware ESX and of before 2003. */
+const OLD_MAGIC = "COWD";
 const SECTOR_BYTES = 512;
 const VERSIONS: readonly (number | undefined)[] = [1, 2, 3];
+
+const CAPACITY_AT = 12;
 
 /** Where the header has the position of the descriptor, of eight bytes; its size is in the eight that follow. */
 const DESCRIPTOR_FIELDS_AT = 28;
@@ -31,9 +35,10 @@ const GRAIN_DIRECTORY_FIELD_AT = 56;
 /** A position of the grain directory that says: see the footer. */
 const AT_END = 0xffff_ffff_ffff_ffffn;
 
-/** From and to: the magic and the version, and the descriptor's position and size. */
+/** From and to: the magic and the version, the size of the disk, and the descriptor's position and size. */
 const SAME_IN_FOOTER = [
   [0, 8],
+  [CAPACITY_AT, CAPACITY_AT + 8],
   [DESCRIPTOR_FIELDS_AT, DESCRIPTOR_FIELDS_AT + 16],
 ] as const;
 
@@ -47,12 +52,18 @@ function* detect(): Reading<Examination | undefined> {
   const first = yield { at: 0, length: SECTOR_BYTES };
   // Of an odd version, or without a descriptor in its place, it is still what QEMU opens as a VMDK.
   if (startsWith(first, MAGIC)) return examineSparse(first);
+  if (startsWith(first, OLD_MAGIC)) return examineOld();
   if (!mayBeDescriptor(textOf(first))) return undefined;
   const rest = first.includes(0)
     ? new Uint8Array(0)
     : yield { at: SECTOR_BYTES, length: MAX_WANTED_BYTES - SECTOR_BYTES };
   const text = textOf(first) + textOf(rest);
   return isDescriptor(text) ? examineText(text) : undefined;
+}
+
+// biome-ignore lint/correctness/useYield: there is nothing to read.
+function* examineOld(): Examination {
+  return unsafe("descriptor", "it is of a kind that may name a parent disk in its header");
 }
 
 // biome-ignore lint/correctness/useYield: the text, which is all it needs, was read to recognise it.
@@ -68,6 +79,9 @@ function* examineSparse(header: Uint8Array): Examination {
   if (u64(header, DESCRIPTOR_FIELDS_AT, "little") !== 1n) {
     return unsafe("descriptor", "its descriptor does not follow its header");
   }
+  // QEMU takes one without a size for a descriptor alone.
+  if (u64(header, CAPACITY_AT, "little") === 0n)
+    return unsafe("descriptor", "its disk has no size");
   const room = roomForDescriptor(header);
   // QEMU may read on to a zero byte, so the text has to end where the header says.
   const text = textOf(yield { at: SECTOR_BYTES, length: room + 1 });
@@ -113,6 +127,6 @@ function isMarker(sector: Uint8Array, type: number): boolean {
 }
 
 function judged(header: Uint8Array): Findings {
-  const sectors = u64(header, 12, "little");
+  const sectors = u64(header, CAPACITY_AT, "little");
   return safe(sizeOf(sectors === undefined ? undefined : sectors * BigInt(SECTOR_BYTES)));
 }

@@ -126,6 +126,55 @@ export async function readAll(url: string, options: SourceOptions): Promise<Whol
   return { stream, size, validator: readValidator(headers), finalUrl };
 }
 
+/** Data as its server has it now. */
+export interface RemoteData {
+  /** Bytes of the whole, whatever range was asked for. */
+  readonly size: number;
+  /** Fails unless it has as many bytes as were announced. */
+  readonly body: ReadableStream<Uint8Array>;
+}
+
+/**
+ * Reads data by an address, all of it or a range, as one reads from a store (contract 11 §1, http type); undefined when
+ * it is no longer there. Throws `store_unavailable`, and `range_unsupported` where ranges are not served (DWN-12).
+ */
+export function readRemoteBy(door: SourceOptions) {
+  return async (
+    url: string,
+    range?: { readonly offset: number; readonly length: number },
+  ): Promise<RemoteData | undefined> => {
+    const wanted = range && `bytes=${range.offset}-${range.offset + range.length - 1}`;
+    const headers = wanted === undefined ? {} : { range: wanted };
+    try {
+      const { response } = await request(url, door, headers, [200, 206, 404, 410]);
+      return await takeRemote(response, range);
+    } catch (cause) {
+      if (cause instanceof Fault && cause.code === "range_unsupported") throw cause;
+      throw new Fault("store_unavailable", {}, cause);
+    }
+  };
+}
+
+async function takeRemote(
+  { status, headers, body }: Response,
+  range: { readonly offset: number; readonly length: number } | undefined,
+): Promise<RemoteData | undefined> {
+  const answer = status === 206 ? readContentRange(headers) : undefined;
+  const size = answer?.size ?? readLength(headers);
+  const length = range?.length ?? size;
+  const isExact =
+    range === undefined
+      ? status === 200
+      : answer?.first === range.offset && answer.last === range.offset + range.length - 1;
+  if (isExact && !isEncoded(headers) && body !== null && size !== undefined) {
+    return { size, body: body.pipeThrough(new FixedLengthStream(length ?? size)) };
+  }
+  await body?.cancel();
+  if (status === 404 || status === 410) return undefined;
+  if (range !== undefined && status === 200) throw new Fault("range_unsupported");
+  throw rejected("it answers with other bytes than it was asked for");
+}
+
 /** The Fault for an error of a source's stream. */
 export function sourceFault(error: unknown): Fault {
   if (error instanceof Fault) return error;

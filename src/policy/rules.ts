@@ -26,12 +26,21 @@ export const DEFAULT_RULES = {
   delete_member: `role:admin or (${OWNER})`,
   get_members: "role:admin or (role:reader and (project_id:%(owner)s or project_id:%(member_id)s))",
   get_member: "role:admin or (role:reader and (project_id:%(owner)s or project_id:%(member_id)s))",
+  set_image_location: `role:admin or (${OWNER})`,
+  add_image_location: `role:admin or role:service or (${OWNER})`,
+  fetch_image_location: "role:admin or role:service",
   get_image_location: "role:admin or (role:reader and project_id:%(owner)s)",
   delete_image_location: "role:admin",
   download_from_store: `role:admin or (role:member and (${ANY_VIEWER}))`,
   stores_info_detail: "role:admin or role:service",
   modify_member: "role:admin or (role:member and project_id:%(member_id)s)",
   tasks_api_access: "role:admin",
+  cache_list: "role:admin",
+  cache_image: "role:admin",
+  cache_delete: "role:admin",
+  cache_clean: "role:admin",
+  cache_prune: "role:admin",
+  list_cached_nodes: "role:admin",
 } as const;
 
 export type RuleName = keyof typeof DEFAULT_RULES;

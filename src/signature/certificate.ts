@@ -20,7 +20,8 @@ export async function certifiedKey(
   signature: Pick<ImageSignature, "keyType" | "hashMethod" | "certificateId">,
   nowMs: number,
 ): Promise<CryptoKey> {
-  const what = `the certificate "${signature.certificateId}"`;
+  // Without its id, which the caller may not be allowed to read.
+  const what = "its certificate";
   const refuse = (problem: string, cause?: unknown): never => {
     throw new Fault("signature_unusable", { reason: `${what} ${problem}` }, cause);
   };
@@ -36,7 +37,7 @@ export async function certifiedKey(
   if (objection !== undefined) return refuse(`is not trusted: ${objection}`);
   if (!fits(leaf, signature)) {
     return refuse(
-      `has a key of another type than ${signature.keyType} with ${signature.hashMethod}`,
+      "has a key of another type than img_signature_key_type and img_signature_hash_method say",
     );
   }
   const algorithm = { ...IMPORT[signature.keyType], hash: signature.hashMethod };

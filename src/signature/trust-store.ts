@@ -1,6 +1,5 @@
 import { Fault } from "../domain/fault.ts";
 import type { ImageSignature } from "../domain/image-signature.ts";
-import { abbreviate } from "../lib/code-points.ts";
 import { isJsonObject } from "../lib/json.ts";
 import { parseCertificates } from "./pem.ts";
 import type { SignatureVerifier } from "./verifier.ts";
@@ -30,7 +29,7 @@ export class TrustStore {
   async verifier(signature: ImageSignature, nowMs: number): Promise<SignatureVerifier> {
     const chain = this.certificates.get(signature.certificateId);
     if (chain === undefined) {
-      const reason = `there is no certificate "${abbreviate(signature.certificateId)}"`;
+      const reason = "its certificate is not known here";
       throw new Fault("signature_unusable", { reason });
     }
     // Most isolates never see a signature, so none of this is in the way of their start.

@@ -33,11 +33,11 @@ export interface ImageTask {
  */
 export class ImageApi {
   readonly #url: string;
-  readonly #token: string;
+  readonly token: string;
 
   private constructor(url: string, token: string) {
     this.#url = url;
-    this.#token = token;
+    this.token = token;
   }
 
   /** Signs in as the user of that entry in clouds.yaml. */
@@ -81,6 +81,21 @@ export class ImageApi {
     const response = await this.#fetch("POST", `/v2/images/${id}/import`, body);
     if (response.status === 202) return;
     throw new Error(`POST import: ${response.status} ${await response.text()}`);
+  }
+
+  /** Asks that an image point to data elsewhere. */
+  async addLocation(id: string, request: Readonly<Record<string, unknown>>): Promise<void> {
+    const response = await this.#fetch(
+      "POST",
+      `/v2/images/${id}/locations`,
+      JSON.stringify(request),
+    );
+    if (response.status === 202) return;
+    throw new Error(`POST locations: ${response.status} ${await response.text()}`);
+  }
+
+  locations(id: string): Promise<readonly unknown[]> {
+    return this.#json<readonly unknown[]>("GET", `/v2/images/${id}/locations`);
   }
 
   /** The tasks of an image, as its page of them shows them. */
@@ -162,6 +177,6 @@ export class ImageApi {
   }
 
   #headers(): Record<string, string> {
-    return { "X-Auth-Token": this.#token };
+    return { "X-Auth-Token": this.token };
   }
 }

@@ -41,6 +41,8 @@ function anUpload(imageId: string, overrides: Partial<Upload> = {}): Upload {
     imageId,
     attemptId,
     purpose: "data",
+    projectId: null,
+    signature: undefined,
     storeId: "default",
     key: blobKey(imageId, attemptId),
     multipartId: undefined,

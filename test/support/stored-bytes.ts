@@ -21,6 +21,7 @@ export async function findStrays(imageId: string): Promise<readonly string[]> {
   const upload = await object.upload();
   const known = new Set((await object.owed()).map(({ key }) => key));
   if (upload !== undefined) known.add(upload.key);
+  for (const key of await object.resumableKeys()) known.add(key);
   const strays = keys.filter((key) => {
     const timesNamed = named.filter((other) => other === key).length;
     return timesNamed > 1 || (timesNamed === 0 && !known.has(key));

@@ -2,7 +2,9 @@ import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { vi } from "vitest";
 import { ImageObject } from "../../src/image-object/image-object.ts";
+import type { ImportJob } from "../../src/image-object/import-job.ts";
 import type { Owed, Upload } from "../../src/image-object/ledger.ts";
+import { blobsOfUpload, type Resumable } from "../../src/image-object/resumable-record.ts";
 
 /** More alarms than any unfinished work takes. */
 const MANY_ALARMS = 100;
@@ -21,6 +23,21 @@ export class TestedObject {
 
   async owed(): Promise<readonly Owed[]> {
     return (await this.#inside((_, { storage }) => storage.get<readonly Owed[]>("owed"))) ?? [];
+  }
+
+  resumables(): Promise<readonly Resumable[]> {
+    return this.#inside(async (_, { storage }) => [
+      ...(await storage.list<Resumable>({ prefix: "resumable:" })).values(),
+    ]);
+  }
+
+  /** The keys of bytes that resumable uploads, and the import that takes them over, account for. */
+  async resumableKeys(): Promise<readonly string[]> {
+    const job = await this.#inside((_, { storage }) => storage.get<ImportJob>("import"));
+    const segments = job?.method.name === "resumable-upload" ? job.method.segments : [];
+    const inJob = [job?.base?.key, job?.target?.key, ...segments.map(({ key }) => key)];
+    const own = (await this.resumables()).flatMap(blobsOfUpload).map(({ key }) => key);
+    return [...own, ...inJob.filter((key) => key !== undefined)];
   }
 
   /** The upload under way, as soon as it is known to have parts: they are opened while the body comes. */

@@ -135,8 +135,22 @@ const BAD: Readonly<Record<string, readonly string[]>> = {
   IMAGE_MEMBER_QUOTA: NO_INTEGERS,
   IMAGE_LOCATION_QUOTA: NO_INTEGERS,
   IMAGE_SIZE_CAP: [...NO_INTEGERS, "-1", "1TB"],
-  USER_STORAGE_QUOTA: notOffered(["1", "10GB", ""]),
-  USE_KEYSTONE_LIMITS: notOffered(["true", ""]),
+  USER_STORAGE_QUOTA: ["", "-1", "1.5GB", "many", "5PB", "9999999TB"],
+  USE_KEYSTONE_LIMITS: ["", "yes", "True"],
+  QUOTAS: [
+    "",
+    "{",
+    "[]",
+    "null",
+    '{"defaults": {}}',
+    '{"default": []}',
+    '{"default": {"image_size": 1}}',
+    '{"default": {"image_size_total": "1"}}',
+    '{"default": {"image_size_total": 1.5}}',
+    '{"projects": []}',
+    '{"projects": {"a": {"__proto__2": 1}}}',
+    '{"projects": {"a": 5}}',
+  ],
   MAX_REQUEST_ID_LENGTH: [...NO_INTEGERS, "-1"],
   DISK_FORMATS: ["", ",", "raw,", "raw,,iso"],
   CONTAINER_FORMATS: ["", ",", ",bare"],
@@ -227,10 +241,14 @@ const BAD: Readonly<Record<string, readonly string[]>> = {
   INSPECT_FORMATS: [",", "qcow2,", "raw", "QCOW2", "qcow2,qcow2", "qcow2 vmdk"],
   GPT_SAFETY_CHECKS_NONFATAL: [",", "gpt", "MBR", "mbr,mbr"],
   HASHING_ALGORITHM: ["", "SHA512", "sha-512", "sha3", "crc32"],
-  SHOW_IMAGE_DIRECT_URL: notOffered(["true", ""]),
-  SHOW_MULTIPLE_LOCATIONS: notOffered(["true", ""]),
+  SHOW_IMAGE_DIRECT_URL: ["", "yes", "True", "1"],
+  SHOW_MULTIPLE_LOCATIONS: ["", "yes", "True", "1"],
+  DO_SECURE_HASH: ["", "yes", "True", "1"],
   DELAYED_DELETE: notOffered(["true", ""]),
   MAX_BODY_BYTES: [...NO_INTEGERS, "-1"],
+  IMAGE_CACHE: ["", "yes", "true", "ON", "1"],
+  IMAGE_CACHE_MAX_SIZE: [...NO_INTEGERS, "-1", "10GB"],
+  IMAGE_CACHE_STALL_TIME: [...NO_INTEGERS, "0", "-1", "2592001"],
   UPLOAD_EXPIRY_SECONDS: [...NO_INTEGERS, "59", "-1", "2592001"],
   UPLOAD_LEASE_SECONDS: [...NO_INTEGERS, "0", "-1", "86401"],
   TOKEN_TTL_SECONDS: ["0", "-1", "1.5", "soon", "99999999999"],
@@ -240,6 +258,16 @@ const BAD: Readonly<Record<string, readonly string[]>> = {
 const names = Object.keys(variables).filter(
   (name) => !/^_/.test(name) && ![...SECRETS, ...LOCAL].includes(name),
 );
+
+it("never tells what stands in a variable that is no JSON, for it may be a secret", () => {
+  for (const name of ["SIGNATURE_CERTIFICATES", "POLICY", "STORES", "GLANCE_REGIONS", "QUOTAS"]) {
+    expect(() => parseConfig({ ...variables, [name]: "MIIEvSECRET" })).toThrow(
+      expect.objectContaining({
+        detail: { reason: expect.not.stringContaining("SECRET") },
+      }),
+    );
+  }
+});
 
 describe("the variables of wrangler.toml", () => {
   it("are all in the table of bad values", () => {
@@ -451,6 +479,13 @@ describe("a good value", () => {
       "hw_, team",
       (config) => config.remoteProperties,
       ["hw_", "team"],
+    ],
+    ["IMAGE_CACHE", "off", (config) => config.imageCache, undefined],
+    [
+      "IMAGE_CACHE",
+      "on",
+      (config) => config.imageCache,
+      { maxBytes: 10_737_418_240, stallMs: 86_400_000 },
     ],
     ["TASK_TIME_TO_LIVE_HOURS", "100000", (config) => config.taskTtlMs, 360_000_000_000],
     ["TASK_TIME_TO_LIVE_HOURS", "1", (config) => config.taskTtlMs, 3_600_000],

@@ -1,7 +1,9 @@
+import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { admin, owner } from "../support/callers.ts";
 import { resumeTime, stopTime } from "../support/clock.ts";
 import { beginImport, createStaged, finishImport, sources } from "../support/imports.ts";
+import { interceptR2 } from "../support/intercept.ts";
 import { type ImageRecord, Service } from "../support/service.ts";
 import { bodyParameter } from "../support/source-control.ts";
 import { storedKeys } from "../support/stored-bytes.ts";
@@ -200,6 +202,64 @@ describe("imports", () => {
       expect(sent).toBeLessThan(100 * MiB);
     },
   );
+
+  // Formats may be changed while an import goes on (contract PRO-5).
+  const changeTo = async (by: Service, id: string, diskFormat: string | null) => {
+    const patch = [
+      { op: "replace", path: "/container_format", value: "bare" },
+      { op: "replace", path: "/disk_format", value: diskFormat },
+    ];
+    expect((await by.call(owner, "PATCH", `/v2/images/${id}`, { patch })).status).toBe(200);
+  };
+
+  it("13 §3: a format that is taken away while the import goes on ends it", async () => {
+    const { id } = await createStaged(service, qcow2({ backingFile: true }));
+    await beginImport(service, owner, id, "glance-direct");
+    await changeTo(service, id, null);
+    const { image, task } = await finishImport(service, id);
+    expect(task?.message).toContain("disk_format");
+    expect(image).toMatchObject(NO_DATA);
+  });
+
+  it("13 §3: data is judged by the formats that the image has in the end", async () => {
+    let id = "";
+    let isChanged = false;
+    const ARCHIVE = interceptR2(env.ARCHIVE, async (call, proceed) => {
+      if (call.operation === "put" && !isChanged) {
+        isChanged = true;
+        await changeTo(watched, id, "qcow2");
+      }
+      return proceed();
+    });
+    const watched: Service = new Service({ settings: { STORES }, bindings: { ARCHIVE } });
+    const record = { disk_format: "qcow2", container_format: "ova" };
+    ({ id } = await createStaged(watched, qcow2({ backingFile: true }), record));
+    const request = { method: { name: "glance-direct" }, stores: ["archive"] };
+    await beginImport(watched, owner, id, request);
+    const { image, task } = await finishImport(watched, id);
+    expect([isChanged, task?.status]).toEqual([true, "failure"]);
+    expect(image).toMatchObject(NO_DATA);
+    expect(await storedKeys(id)).toEqual([]);
+  });
+
+  it("13 §3: a change of formats during the check has it done again", async () => {
+    let id = "";
+    let changes = 0;
+    const BLOBS = interceptR2(env.BLOBS, async (call, proceed) => {
+      const result = await proceed();
+      if (call.operation === "get" && id !== "" && changes++ === 0) {
+        await changeTo(watched, id, "vmdk");
+        await changeTo(watched, id, "ami");
+      }
+      return result;
+    });
+    const watched: Service = new Service({ bindings: { BLOBS } });
+    ({ id } = await createStaged(watched, "raw bytes", { disk_format: "raw" }));
+    await beginImport(watched, owner, id, "glance-direct");
+    const { image } = await finishImport(watched, id);
+    expect(image).toMatchObject({ status: "active", disk_format: "ami", virtual_size: null });
+    expect(changes).toBe(2);
+  });
 
   it("13 §1 copy-image: copies no bytes that would not be taken today", async () => {
     const blind = new Service({ settings: { STORES, INSPECT_FORMATS: "" } });

@@ -162,6 +162,15 @@ const MATRIX: readonly Row[] = [
     private: "204 403 404 404 204",
   },
   {
+    rows: "MTX-13, POL-17",
+    name: "GET locations",
+    from: "active",
+    call: without("GET", "/locations"),
+    open: "403 403 403 403 200",
+    shared: "403 403 403 403 404 404 200",
+    private: "403 403 404 404 200",
+  },
+  {
     rows: "MTX-8, POL-13",
     name: "GET members",
     from: "queued",

@@ -1,6 +1,6 @@
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { owner } from "../support/callers.ts";
+import { admin, owner } from "../support/callers.ts";
 import { passTime, resumeTime, stopTime } from "../support/clock.ts";
 import { beginImport, createStaged, finishImport, sources } from "../support/imports.ts";
 import { interceptR2 } from "../support/intercept.ts";
@@ -8,6 +8,7 @@ import { Service } from "../support/service.ts";
 import { bodyParameter } from "../support/source-control.ts";
 import { storedKeys } from "../support/stored-bytes.ts";
 import { TestedObject } from "../support/tested-object.ts";
+import { bodyOf } from "../support/upload-body.ts";
 import { DATA, INTERMEDIATE, LEAVES, ROOT, SIGNATURES } from "../unit/signature/openssl-signed.ts";
 
 // Signed images, from the properties to the active image. What a signature has to be is for test/unit/signature.
@@ -76,6 +77,37 @@ describe("uploads", () => {
     expect(response.status, await response.text()).toBe(400);
     expect(calls).toBe(0);
     expect(await watched.show(owner, id)).toMatchObject({ status: "queued", updated_at });
+  });
+
+  it("13 §8: an image does not come to look signed while its data comes", async () => {
+    const { id } = await service.createEmpty(owner);
+    const body = bodyOf(async function* () {
+      yield new Uint8Array(10);
+      const patch = Object.entries(SIGNED).map(([name, value]) => ({
+        ...{ op: "add", path: `/${name}`, value },
+      }));
+      expect((await service.call(owner, "PATCH", `/v2/images/${id}`, { patch })).status).toBe(200);
+      yield new Uint8Array(10);
+    });
+    expect((await service.upload(owner, id, body)).status).toBe(409);
+    expect(await service.show(owner, id)).toMatchObject({ status: "queued", checksum: null });
+  });
+
+  it("13 §9: tells nobody the values of properties that he may not read", async () => {
+    const all = (role: string) => ({ create: role, read: role, update: role, delete: role });
+    const rules = [
+      { property: "^img_", ...all("admin") },
+      { property: ".", ...all("@") },
+    ];
+    const settings = { SIGNATURE_CERTIFICATES, PROPERTY_PROTECTIONS: JSON.stringify({ rules }) };
+    const guarded = new Service({ settings });
+    for (const name of ["hash_method", "key_type", "certificate_uuid"]) {
+      const secret = { owner: owner.projectId, ...SIGNED, [`img_signature_${name}`]: "TOP-SECRET" };
+      const { id } = await guarded.createEmpty(admin, secret);
+      const response = await guarded.upload(owner, id, DATA);
+      expect(response.status).toBe(400);
+      expect(await response.text()).not.toContain("TOP-SECRET");
+    }
   });
 
   it("13 §8 Changing the properties later: verifies nothing again", async () => {

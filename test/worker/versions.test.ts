@@ -31,7 +31,7 @@ describe("the discovery document", () => {
       expect(response.status).toBe(300);
       expect(response.headers.get("content-type")).toBe("application/json");
       expect(await versionsOf(response)).toContainEqual({
-        id: "v2.7",
+        id: "v2.17",
         status: "CURRENT",
         links: [{ rel: "self", href: "http://image.test/v2/" }],
       });
@@ -220,9 +220,11 @@ describe("what is advertised", () => {
   const advertised = async () =>
     (await versionsOf(await service.call(null, "GET", "/"))).map(({ id, status }) => [id, status]);
 
-  it("VER-16: is, of the versions without cache and stores, what works: 2.7 and below", async () => {
+  it("VER-16: is, of the versions without cache and stores, what works: 2.17, 2.9, and 2.7 and below", async () => {
     expect(await advertised()).toEqual([
-      ["v2.7", "CURRENT"],
+      ["v2.17", "CURRENT"],
+      ["v2.9", "SUPPORTED"],
+      ["v2.7", "SUPPORTED"],
       ["v2.6", "SUPPORTED"],
       ["v2.5", "SUPPORTED"],
       ["v2.4", "SUPPORTED"],

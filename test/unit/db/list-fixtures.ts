@@ -59,6 +59,7 @@ export function anImage(sketch: ImageSketch): Image {
     tags: [],
     locations: [],
     staged: null,
+    reservedBytes: 0,
     ...sketch,
   };
 }

@@ -4,6 +4,9 @@ import { buildImageSchema } from "../../../src/domain/image-schema.ts";
 import type { Limits } from "../../../src/domain/limits.ts";
 import type { PatchOptions } from "../../../src/domain/patch.ts";
 import { UNPROTECTED } from "../../../src/domain/property-protection.ts";
+import { parseStores } from "../../../src/domain/store-definition.ts";
+import { Stores } from "../../../src/domain/stores.ts";
+import { TWO_BUCKETS } from "../../support/stores.ts";
 
 /** The limits of a deployment that sets none. */
 export const limits: Limits = {
@@ -47,9 +50,20 @@ export function anImage(changes: Partial<Image> = {}): Image {
     tags: [],
     locations: [],
     staged: null,
+    reservedBytes: 0,
     ...changes,
   };
 }
+
+/** Locations as they are by default: out of sight. */
+export const closedLocations: PatchOptions["locations"] = {
+  areOpen: false,
+  stores: new Stores(parseStores(JSON.stringify(TWO_BUCKETS))),
+  hashAlgorithm: "sha512",
+  sizeOf: () => {
+    throw new Error("no server is asked");
+  },
+};
 
 /** Patch options of an admin, whom every rule lets pass. */
 export function asAdmin(changes: Partial<PatchOptions> = {}): PatchOptions {
@@ -57,6 +71,7 @@ export function asAdmin(changes: Partial<PatchOptions> = {}): PatchOptions {
     limits,
     isAdmin: true,
     protection: UNPROTECTED,
+    locations: closedLocations,
     authorize: () => {},
     nowMs: 9000,
     ...changes,
@@ -66,9 +81,11 @@ export function asAdmin(changes: Partial<PatchOptions> = {}): PatchOptions {
 /** Patch options of an image's owner under the default policy. */
 export function asOwner(changes: Partial<PatchOptions> = {}): PatchOptions {
   const authorize = (rule: string) => {
-    if (rule === "publicize_image") throw new Fault("forbidden", { rule });
+    const isAdmins = rule === "publicize_image" || rule === "delete_image_location";
+    if (isAdmins) throw new Fault("forbidden", { rule });
   };
-  return { limits, isAdmin: false, protection: UNPROTECTED, authorize, nowMs: 9000, ...changes };
+  const own = { locations: closedLocations, authorize, nowMs: 9000 };
+  return { limits, isAdmin: false, protection: UNPROTECTED, ...own, ...changes };
 }
 
 /** Properties named p0, p1, …: as many as asked for. */

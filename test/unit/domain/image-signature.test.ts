@@ -77,7 +77,7 @@ describe("13 §8 image signatures, STO-12", () => {
 
   it("13 §8 Platform hint: refuses SHA-224 rather than skip the verification", () => {
     expect(refusalOf({ img_signature_hash_method: "SHA-224" })).toBe(
-      'The signature of the image cannot be verified: img_signature_hash_method "SHA-224" cannot be verified by this service, use SHA-256, SHA-384, SHA-512.',
+      "The signature of the image cannot be verified: img_signature_hash_method cannot be verified by this service, use SHA-256, SHA-384, SHA-512.",
     );
   });
 
@@ -99,7 +99,9 @@ describe("13 §8 image signatures, STO-12", () => {
     "13 §8 Platform hint: refuses %s rather than skip the verification",
     (img_signature_key_type) => {
       const refusal = refusalOf({ img_signature_key_type });
-      expect(refusal).toContain(`"${img_signature_key_type}" cannot be verified by this service`);
+      expect(refusal).toContain("img_signature_key_type cannot be verified by this service");
+      // Nobody who may not read the property learns its value.
+      expect(refusal).not.toContain(`${img_signature_key_type} `);
     },
   );
 

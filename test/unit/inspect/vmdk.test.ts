@@ -164,6 +164,33 @@ describe("13 §4 vmdk descriptor", () => {
     expect(read(data)).toMatchObject({ matches: true, danger: { check: "descriptor" } });
   });
 
+  // QEMU takes the first, whatever two characters stand before the value; and it reads an extent over several lines.
+  it.each([
+    ["an extent over two lines", ["RW 4 VMFS", '"/etc/hostname"=x']],
+    ["an extent whose name is in the next line", ["RW 4 SPARSE", '"a.vmdk"=x']],
+    ["an extent of another kind", ['RW 4 VMFS "a.vmdk"']],
+    ["a createType that is spelt otherwise", ['createType= vmfs"']],
+  ])("fails: %s", (_, lines) => {
+    expect(descriptorOf({ lines }).danger?.check).toBe("descriptor");
+    expect(read(aVmdk({ descriptor: aVmdkDescriptor({ lines }) })).danger?.check).toBe(
+      "descriptor",
+    );
+  });
+
+  // QEMU takes one for a descriptor alone, and the other for an older kind of VMDK.
+  it("fails: a disk of no size, and a disk of VMware ESX", () => {
+    expect(read(aVmdk({ capacity: 0 })).danger?.check).toBe("descriptor");
+    const old = changed(aVmdk({}), { 0: latin1("COWD") });
+    expect(read(old)).toMatchObject({ matches: true, danger: { check: "descriptor" } });
+  });
+
+  it("fails: a footer of another capacity than the header", () => {
+    const data = aStreamOptimizedVmdk({ capacity: 128 });
+    const footerAt = data.length - 1024;
+    const other = changed(data, { [footerAt + 12]: le64(2 << 20) });
+    expect(read(other).danger).toMatchObject({ check: "footer" });
+  });
+
   // QEMU takes the first that is spelt as it expects.
   it("fails: several createTypes, one of which is not allowed", () => {
     const lines = ['CreateType="monolithicFlat"'];
@@ -278,7 +305,6 @@ describe("13 §5 vmdk virtual_size", () => {
   it.each([
     [2048, 1_048_576],
     [1, 512],
-    [0, 0],
     [1n << 40n, 2 ** 49],
     [1n << 60n, null],
   ])("is that of a capacity of %s sectors: %s bytes", (capacity, virtualSize) => {

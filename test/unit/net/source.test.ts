@@ -8,6 +8,7 @@ import {
   type RangeRequest,
   readAll,
   readRange,
+  readRemoteBy,
   sourceFault,
 } from "../../../src/net/source.ts";
 import { DEFAULT_URI_FILTER } from "../../../src/net/uri-filter.ts";
@@ -440,5 +441,60 @@ describe("10 §11: over a real connection", () => {
       "code",
       "uri_refused",
     );
+  });
+});
+
+describe("11 §1 http type: data as a store's", () => {
+  const read = (handler: Handler, range?: { offset: number; length: number }) =>
+    readRemoteBy(webOf(handler).door())(URI, range);
+  const textOf = async (got: ReturnType<typeof read>) => new Response((await got)?.body).text();
+  const part = { offset: 2, length: 3 };
+  const unavailable = expect.objectContaining({ code: "store_unavailable" });
+
+  it("11 §1 http type: gives the whole and ranges of it, with the size of the whole", async () => {
+    expect(await textOf(read(serve()))).toBe(DATA);
+    expect(await textOf(read(serve(), part))).toBe("234");
+    expect(await read(serve(), part)).toMatchObject({ size: 10 });
+  });
+
+  it("DWN-12: says where ranges are not served", async () => {
+    await expect(read(answer(200, { "content-length": "10" }, DATA), part)).rejects.toEqual(
+      expect.objectContaining({ code: "range_unsupported" }),
+    );
+  });
+
+  it.each([404, 410])("11 §1 http type: there is none where the answer is %i", async (status) => {
+    expect(await read(answer(status))).toBeUndefined();
+    expect(await read(answer(status), part)).toBeUndefined();
+  });
+
+  it.each([
+    ["trouble", answer(500), undefined],
+    ["a refusal", answer(403), undefined],
+    ["no length", answer(200, {}, new ReadableStream()), undefined],
+    [
+      "an encoding",
+      answer(200, { "content-length": "10", "content-encoding": "gzip" }, DATA),
+      undefined,
+    ],
+    ["a part, unasked", answer(206, { "content-range": "bytes 0-9/10" }, DATA), undefined],
+    ["another part", answer(206, { "content-range": "bytes 0-2/10" }, "012"), part],
+    ["a part of who knows what", answer(206, { "content-range": "bytes 2-4/*" }, "234"), part],
+    ["nothing satisfiable", answer(416, { "content-range": "bytes */1" }), part],
+  ])(
+    "DWN-11: it is not to be had from a server that answers with %s",
+    async (_, handler, range) => {
+      await expect(read(handler, range)).rejects.toEqual(unavailable);
+    },
+  );
+
+  it("DWN-17: a body of another length than was announced fails", async () => {
+    const short = answer(206, { "content-range": "bytes 2-4/10" }, "23");
+    await expect(textOf(read(short, part))).rejects.toThrow();
+  });
+
+  it("10 §11: what the filter refuses is out of reach", async () => {
+    const door = webOf(serve()).door({ disallowedHosts: ["a.example"] });
+    await expect(readRemoteBy(door)(URI)).rejects.toEqual(unavailable);
   });
 });

@@ -40,6 +40,7 @@ function image(visibility: Image["visibility"], owner: string | null = "p1"): Im
     tags: [],
     locations: [],
     staged: null,
+    reservedBytes: 0,
   };
 }
 

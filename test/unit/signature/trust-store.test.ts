@@ -16,7 +16,7 @@ describe("SIGNATURE_CERTIFICATES", () => {
     "13 §8 unknown certificate: %j has none, so signed images are refused",
     async (json) => {
       await expect(parseTrustStore(json).verifier(ANY_SIGNATURE, NOW)).rejects.toMatchObject(
-        refused(`there is no certificate "${ID}"`),
+        refused("its certificate is not known here"),
       );
     },
   );
@@ -27,7 +27,7 @@ describe("SIGNATURE_CERTIFICATES", () => {
     for (const certificateId of ["", "toString", "__proto__", ID.toUpperCase()]) {
       const signature = { ...ANY_SIGNATURE, certificateId };
       await expect(store.verifier(signature, NOW)).rejects.toMatchObject(
-        refused("there is no certificate"),
+        refused("its certificate is not known here"),
       );
     }
     await expect(store.verifier(ANY_SIGNATURE, NOW)).resolves.toMatchObject({
@@ -138,7 +138,7 @@ describe("certificates that cannot be read", () => {
       fc.asyncProperty(change, async ({ at, flip }) => {
         const der = good.with(at, (good[at] ?? 0) ^ flip);
         await expect(chainWith(der).verifier(signature, NOW_OF_OPENSSL)).rejects.toMatchObject(
-          refused(`the certificate "${ID}"`),
+          refused("its certificate"),
         );
       }),
       { numRuns: 300 },

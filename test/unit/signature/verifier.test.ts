@@ -129,7 +129,7 @@ describe("13 §8 RSA-PSS parameters", () => {
   it("refuses a key that is bound to another hash", async () => {
     const signature = signatureOf("rsaPssBound", "sha256", SIGNATURES["rsaPssBound sha384"]);
     await expect(open("rsaPssBound", signature)).rejects.toMatchObject(
-      refused("has a key of another type than RSA-PSS with SHA-256"),
+      refused("has a key of another type"),
     );
   });
 
@@ -160,9 +160,7 @@ describe("13 §8 key type not fitting the certificate's key", () => {
 
   it.each(misfits)("refuses $keyType with a key of $leaf", async ({ keyType, leaf }) => {
     const signature = { ...signatureOf(leaf, "sha384", SIGNATURES["p384 sha384"]), keyType };
-    await expect(open(leaf, signature)).rejects.toMatchObject(
-      refused(`has a key of another type than ${keyType}`),
-    );
+    await expect(open(leaf, signature)).rejects.toMatchObject(refused(`has a key of another type`));
   });
 });
 

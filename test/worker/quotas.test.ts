@@ -1,0 +1,442 @@
+import { env } from "cloudflare:workers";
+import fc from "fast-check";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { admin, type Caller, owner, stranger } from "../support/callers.ts";
+import { passTime, resumeTime, stopTime } from "../support/clock.ts";
+import {
+  beginImport,
+  callImport,
+  createStaged,
+  finishImport,
+  sources,
+  stage,
+} from "../support/imports.ts";
+import { Service } from "../support/service.ts";
+import { TWO_BUCKETS } from "../support/stores.ts";
+import { TestedObject } from "../support/tested-object.ts";
+import { Tus } from "../support/tus.ts";
+import { bodyOf, bytesOf } from "../support/upload-body.ts";
+
+const MiB = 1024 ** 2;
+const STORES = JSON.stringify(TWO_BUCKETS);
+const NONE = {
+  image_size_total: -1,
+  image_stage_total: -1,
+  image_count_total: -1,
+  image_count_uploading: -1,
+};
+const source = sources();
+
+const UPLOADER = {
+  userId: "member-of-owner-project",
+  projectId: owner.projectId,
+  scope: "project",
+  roles: ["member", "reader"],
+  isAnonymous: false,
+} as const;
+
+type Limits = Partial<typeof NONE>;
+
+/** The service with these limits for everybody, and others for some projects. */
+function limited(limits: Limits, projects: Record<string, Limits> = {}): Service {
+  const QUOTAS = JSON.stringify({ default: { ...NONE, ...limits }, projects });
+  return new Service({ settings: { STORES, USE_KEYSTONE_LIMITS: "true", QUOTAS } });
+}
+
+interface UsageReply {
+  readonly usage: Record<string, { readonly usage: number; readonly limit: number }>;
+}
+
+async function usageOf(service: Service, caller: Caller = owner) {
+  const response = await service.call(caller, "GET", "/v2/info/usage");
+  expect(response.status).toBe(200);
+  return ((await response.json()) as UsageReply).usage;
+}
+
+async function used(service: Service, caller: Caller = owner) {
+  const usage = await usageOf(service, caller);
+  return Object.fromEntries(Object.entries(usage).map(([name, { usage }]) => [name, usage]));
+}
+
+/** The row of a project, reservations included. */
+async function rowOf(project: string) {
+  const row = await env.DB.prepare("SELECT * FROM usage WHERE project = ?").bind(project).first();
+  const { project: _, ...figures } = row ?? {};
+  return figures;
+}
+
+/** What the row must be, summed over the images (contract 12 §5). */
+async function sumOf(project: string) {
+  return env.DB.prepare(
+    `SELECT coalesce(sum(live), 0) AS images,
+       coalesce(sum(live AND (moving OR copying)), 0) AS uploading,
+       coalesce(sum(iif(live, coalesce(size, 0) * copies, 0)), 0) AS size,
+       coalesce(sum(iif(live AND (status IN ('uploading', 'importing') OR copying), coalesce(size, 0), 0)), 0)
+         AS stage,
+       coalesce(sum(iif(live AND status <> 'uploading', reserved, 0)), 0) AS reserved_size,
+       coalesce(sum(iif(live AND status = 'uploading', reserved, 0)), 0) AS reserved_stage
+     FROM (SELECT *, status NOT IN ('deleted', 'killed', 'pending_delete') AS live,
+         status IN ('saving', 'uploading', 'importing') AS moving,
+         json_array_length(locations) AS copies,
+         coalesce(json_extract(properties, '$.os_glance_importing_to_stores'), '') <> '' AS copying
+       FROM images WHERE owner = ?)`,
+  )
+    .bind(project)
+    .first();
+}
+
+async function expectOver(response: Response, name: string): Promise<void> {
+  expect([response.status, await response.text()]).toEqual([
+    413,
+    expect.stringMatching(
+      new RegExp(`${name} is over limit of \\d+ due to current usage \\d+ and delta \\d+`),
+    ),
+  ]);
+}
+
+beforeEach(async () => {
+  stopTime();
+  // Each test has its projects for itself.
+  await env.DB.prepare("UPDATE images SET status = 'deleted' WHERE status <> 'deleted'").run();
+});
+afterEach(resumeTime);
+
+describe("GET /v2/info/usage", () => {
+  it("USE-1, LIM-10, 12 §5 Unified limits off: is empty while they are off", async () => {
+    const service = new Service();
+    await service.createActive(owner, "x");
+    expect(await usageOf(service)).toEqual({});
+  });
+
+  it("USE-1, 12 §5 On: tells usage and limit of the four, of the caller's own project", async () => {
+    const service = limited(
+      { image_size_total: 100, image_count_total: 7 },
+      {
+        [stranger.projectId]: { image_count_total: 3 },
+      },
+    );
+    await service.createActive(owner, bytesOf(3 * MiB + 5));
+    await service.createEmpty(owner);
+    expect(await usageOf(service)).toEqual({
+      image_size_total: { usage: 3, limit: 100 },
+      image_stage_total: { usage: 0, limit: -1 },
+      image_count_total: { usage: 2, limit: 7 },
+      image_count_uploading: { usage: 0, limit: -1 },
+    });
+    expect((await usageOf(service, stranger)).image_count_total).toEqual({ usage: 0, limit: 3 });
+  });
+
+  it("12 §5 Staged image, Queued images, Pending-delete images: count where they should", async () => {
+    const service = limited({});
+    const staged = await createStaged(service, bytesOf(2 * MiB));
+    await service.createEmpty(owner);
+    expect(await used(service)).toEqual({
+      ...{ image_size_total: 0, image_stage_total: 2, image_count_total: 2 },
+      image_count_uploading: 1,
+    });
+    await service.call(owner, "DELETE", `/v2/images/${staged.id}`);
+    expect(await used(service)).toEqual({
+      ...{ image_size_total: 0, image_stage_total: 0, image_count_total: 1 },
+      image_count_uploading: 0,
+    });
+  });
+
+  it("12 §5 image_size_total: counts an image once for each copy", async () => {
+    const service = limited({});
+    const { id } = await createStaged(service, bytesOf(2 * MiB));
+    await beginImport(service, owner, id, { method: { name: "glance-direct" }, all_stores: true });
+    await finishImport(service, id);
+    expect((await used(service)).image_size_total).toBe(4);
+  });
+
+  it("RT-15, 12 §5 Other methods: are none, and one is told so", async () => {
+    const service = limited({});
+    expect((await service.call(owner, "POST", "/v2/info/usage")).status).toBe(405);
+  });
+});
+
+describe("limits", () => {
+  it("LIM-10, 12 §6 POST images: image_count_total, exactly at the limit passes", async () => {
+    const service = limited({ image_count_total: 2 });
+    await service.create(owner);
+    const { id } = await service.create(owner);
+    const response = await service.call(owner, "POST", "/v2/images", { json: {} });
+    await expectOver(response, "image_count_total");
+    await service.call(owner, "DELETE", `/v2/images/${id}`);
+    await service.create(owner);
+    expect((await service.call(stranger, "POST", "/v2/images", { json: {} })).status).toBe(201);
+  });
+
+  it("12 §6 Limit not registered: lets nothing pass; Negative limit: anything", async () => {
+    const QUOTAS = JSON.stringify({
+      projects: { [stranger.projectId]: { image_count_total: -1 } },
+    });
+    const service = new Service({ settings: { USE_KEYSTONE_LIMITS: "true", QUOTAS } });
+    const json = {};
+    await expectOver(
+      await service.call(owner, "POST", "/v2/images", { json }),
+      "image_count_total",
+    );
+    expect((await service.call(stranger, "POST", "/v2/images", { json })).status).toBe(201);
+  });
+
+  it("STO-7, 12 §6 PUT file: image_size_total, before the image is looked up", async () => {
+    const service = limited({ image_size_total: 5 });
+    await service.createActive(owner, bytesOf(3 * MiB));
+    const { id } = await service.createEmpty(owner);
+    const nowhere = "00000000-0000-4000-8000-000000000000";
+    for (const imageId of [id, nowhere]) {
+      const response = await service.upload(owner, imageId, bytesOf(3 * MiB), {
+        "content-length": String(3 * MiB),
+      });
+      await expectOver(response, "image_size_total");
+    }
+    expect(await service.show(owner, id)).toMatchObject({ status: "queued" });
+    expect((await service.upload(owner, id, bytesOf(2 * MiB))).status).toBe(204);
+  });
+
+  it("STO-7, 12 §6 413 on count_uploading: the image stays queued", async () => {
+    const service = limited({ image_count_uploading: 1 });
+    const [one, two] = [await service.createEmpty(owner), await service.createEmpty(owner)];
+    const body = bodyOf(async function* () {
+      yield bytesOf(5);
+      await expectOver(await service.upload(owner, two.id, "x"), "image_count_uploading");
+      yield bytesOf(5);
+    });
+    expect((await service.upload(owner, one.id, body)).status).toBe(204);
+    expect(await service.show(owner, two.id)).toMatchObject({ status: "queued" });
+    expect((await service.upload(owner, two.id, "x")).status).toBe(204);
+  });
+
+  it("10 §2 #6, 12 §6 PUT stage: image_stage_total", async () => {
+    const service = limited({ image_stage_total: 5 });
+    await createStaged(service, bytesOf(3 * MiB));
+    const { id } = await service.createEmpty(owner);
+    const headers = { "content-length": String(3 * MiB) };
+    await expectOver(
+      await stage(service, owner, id, bytesOf(3 * MiB), headers),
+      "image_stage_total",
+    );
+    expect((await stage(service, owner, id, bytesOf(2 * MiB))).status).toBe(204);
+  });
+
+  it("10 §4 #6, 12 §6 POST import: image_size_total that is passed already, before the look-up", async () => {
+    const service = limited({});
+    await service.createActive(owner, bytesOf(3 * MiB));
+    const nowhere = "00000000-0000-4000-8000-000000000000";
+    const less = limited({ image_size_total: 2 });
+    const response = await callImport(less, owner, nowhere, "glance-direct");
+    await expectOver(response, "image_size_total");
+  });
+
+  it("10 §8 step 3, 10 §9 quota: fails the task with the figures, and nothing stays", async () => {
+    const service = limited({ image_size_total: 5 });
+    await service.createActive(owner, bytesOf(3 * MiB));
+    const staged = await createStaged(service, bytesOf(3 * MiB));
+    await beginImport(service, owner, staged.id, "glance-direct");
+    const direct = await finishImport(service, staged.id);
+    expect(direct.task).toMatchObject({
+      status: "failure",
+      message: "image_size_total is over limit of 5 due to current usage 3 and delta 3",
+    });
+    expect(direct.image).toMatchObject({ status: "queued", size: null });
+
+    const { id } = await service.createEmpty(owner);
+    const uri = source.fileUrl({ size: 3 * MiB });
+    await beginImport(service, owner, id, { method: { name: "web-download", uri } });
+    const download = await finishImport(service, id);
+    expect(download.task?.message).toContain("image_size_total is over limit of 5");
+    expect(await rowOf(owner.projectId)).toEqual(await sumOf(owner.projectId));
+  });
+
+  it("12 §6 The project: is the requester's, not the image owner's", async () => {
+    const service = limited(
+      { image_size_total: 1 },
+      { [admin.projectId]: { image_size_total: -1 } },
+    );
+    const { id } = await service.createEmpty(owner);
+    expect((await service.upload(admin, id, bytesOf(3 * MiB))).status).toBe(204);
+    expect((await used(service)).image_size_total).toBe(3);
+  });
+
+  it("10 §9 quota, copy-image: image_stage_total fails the task, and the image stays active", async () => {
+    const service = limited({});
+    const { id } = await service.createActive(owner, bytesOf(3 * MiB));
+    const less = limited(
+      {},
+      { [admin.projectId]: { image_count_uploading: 0, image_stage_total: 0 } },
+    );
+    await beginImport(less, admin, id, { method: { name: "copy-image" }, stores: ["archive"] });
+    const { image } = await finishImport(less, id, admin);
+    // The copying project has none of its own under way, so it is within its limits.
+    expect(image).toMatchObject({ status: "active", stores: "fast,archive" });
+  });
+});
+
+describe("limits under concurrency", () => {
+  it("50 uploads against room for 10 leave exactly 10 active", async () => {
+    const service = limited({ image_size_total: 10 });
+    const images = await Promise.all(Array.from({ length: 50 }, () => service.createEmpty(owner)));
+    const statuses = await Promise.all(
+      images.map(async ({ id }) => {
+        const headers = { "content-length": String(MiB) };
+        return (await service.upload(owner, id, bytesOf(MiB), headers)).status;
+      }),
+    );
+    expect(statuses.filter((status) => status === 204)).toHaveLength(10);
+    expect(statuses.filter((status) => status === 413)).toHaveLength(40);
+    expect((await used(service)).image_size_total).toBe(10);
+    expect(await rowOf(owner.projectId)).toEqual(await sumOf(owner.projectId));
+  });
+
+  it("50 creations against room for 10 leave exactly 10", async () => {
+    const service = limited({ image_count_total: 10 });
+    const statuses = await Promise.all(
+      Array.from({ length: 50 }, async () => {
+        return (await service.call(owner, "POST", "/v2/images", { json: {} })).status;
+      }),
+    );
+    expect(statuses.filter((status) => status === 201)).toHaveLength(10);
+  });
+
+  it("STO-6, 12 §6 Soft limits: a body of unknown length stops at the limit", async () => {
+    const service = limited({ image_size_total: 5 });
+    await service.createActive(owner, bytesOf(2 * MiB));
+    const { id } = await service.createEmpty(owner);
+    const endless = bodyOf(async function* () {
+      for (let sent = 0; sent < 200; sent++) yield bytesOf(MiB / 4);
+    });
+    await expectOver(await service.upload(owner, id, endless), "image_size_total");
+    expect(await service.show(owner, id)).toMatchObject({ status: "queued", size: null });
+    const fitting = bodyOf(async function* () {
+      for (let sent = 0; sent < 12; sent++) yield bytesOf(MiB / 4);
+    });
+    expect((await service.upload(owner, id, fitting)).status).toBe(204);
+    expect(await rowOf(owner.projectId)).toEqual(await sumOf(owner.projectId));
+  });
+
+  it("12 §6: what an upload was granted comes back when its lease runs out", async () => {
+    const service = limited({ image_size_total: 5 });
+    const { id } = await service.createEmpty(owner);
+    const object = new TestedObject(id);
+    await object.stub.beginUpload(
+      { imageId: id, identity: UPLOADER, rule: "upload_image" },
+      {
+        attemptId: crypto.randomUUID(),
+        purpose: "data",
+        storeId: "default",
+        declaredBytes: 4 * MiB,
+      },
+    );
+    const other = await service.createEmpty(owner);
+    const headers = { "content-length": String(4 * MiB) };
+    await expectOver(
+      await service.upload(owner, other.id, bytesOf(4 * MiB), headers),
+      "image_size_total",
+    );
+    passTime(401);
+    await object.untilAtRest();
+    expect((await service.upload(owner, other.id, bytesOf(4 * MiB), headers)).status).toBe(204);
+  });
+});
+
+describe("resumable uploads", () => {
+  it("are granted their space when they begin, and give it back", async () => {
+    const service = limited({ image_size_total: 5 });
+    const tus = new Tus(service);
+    const { id } = await service.createEmpty(owner);
+    const upload = await tus.create(owner, id, { "upload-length": String(4 * MiB) });
+    expect(await rowOf(owner.projectId)).toMatchObject({ reserved_size: 4 * MiB });
+    const second = await tus.begin(owner, id, { "upload-length": String(2 * MiB) });
+    await expectOver(second, "image_size_total");
+    expect((await tus.terminate(owner, upload)).status).toBe(204);
+    expect(await rowOf(owner.projectId)).toMatchObject({ reserved_size: 0 });
+    const again = await tus.create(owner, id, { "upload-length": String(4 * MiB) });
+    await tus.patch(owner, again, 0, bytesOf(4 * MiB));
+    const { image } = await finishImport(service, id);
+    expect(image).toMatchObject({ status: "active", size: 4 * MiB });
+    expect(await rowOf(owner.projectId)).toMatchObject({ size: 4 * MiB, reserved_size: 0 });
+  });
+});
+
+describe("user_storage_quota", () => {
+  const quota = (text: string) => new Service({ settings: { STORES, USER_STORAGE_QUOTA: text } });
+
+  it("LIM-9, STO-6: refuses a known size beyond what is left, and stops an unknown one", async () => {
+    const service = quota("3MB");
+    await service.createActive(owner, bytesOf(2 * MiB));
+    const { id } = await service.createEmpty(owner);
+    const headers = { "content-length": String(MiB + 1) };
+    await expectOver(
+      await service.upload(owner, id, bytesOf(MiB + 1), headers),
+      "user_storage_quota",
+    );
+    const body = bodyOf(async function* () {
+      for (let sent = 0; sent < 8; sent++) yield bytesOf(MiB / 4);
+    });
+    await expectOver(await service.upload(owner, id, body), "user_storage_quota");
+    expect(await service.show(owner, id)).toMatchObject({ status: "queued" });
+    expect((await service.upload(owner, id, bytesOf(MiB))).status).toBe(204);
+  });
+
+  it("LIM-9: is ignored while the four limits are on", async () => {
+    const settings = { STORES, USE_KEYSTONE_LIMITS: "true", USER_STORAGE_QUOTA: "1B" };
+    const service = new Service({
+      settings: { ...settings, QUOTAS: JSON.stringify({ default: NONE }) },
+    });
+    await service.createActive(owner, "hello");
+  });
+});
+
+it("12 §5: usage is read off one row, which is the sum over the images after anything that was done", async () => {
+  const service = limited({ image_size_total: 12, image_stage_total: 6, image_count_total: 6 });
+  const steps = ["create", "upload", "fail", "stage", "import", "delete", "give", "copy"] as const;
+  const step = fc.tuple(
+    fc.constantFrom(...steps),
+    fc.nat(9),
+    fc.constantFrom(0, 1, 2 * MiB, 5 * MiB),
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 14 }), async (plan) => {
+      const ids: string[] = [];
+      for (const [what, index, size] of plan) {
+        const id = ids[index % Math.max(1, ids.length)] ?? crypto.randomUUID();
+        await doStep(service, what, id, size, ids);
+        expect(await rowOf(owner.projectId)).toEqual(await sumOf(owner.projectId));
+      }
+    }),
+    { numRuns: 15 },
+  );
+}, 60_000);
+
+async function doStep(service: Service, what: string, id: string, size: number, ids: string[]) {
+  const path = `/v2/images/${id}`;
+  switch (what) {
+    case "create": {
+      const json = { disk_format: "raw", container_format: "bare" };
+      const response = await service.call(owner, "POST", "/v2/images", { json });
+      if (response.status === 201) ids.push(((await response.json()) as { id: string }).id);
+      return;
+    }
+    case "upload":
+      return service.upload(owner, id, bytesOf(size), { "content-length": String(size) });
+    case "fail":
+      return service.upload(owner, id, bytesOf(size), {
+        "x-openstack-image-size": String(size + 1),
+      });
+    case "stage":
+      return stage(service, owner, id, bytesOf(size));
+    case "import":
+      await callImport(service, owner, id, { method: { name: "glance-direct" }, all_stores: true });
+      return new TestedObject(id).untilAtRest(service.env);
+    case "delete":
+      return service.call(owner, "DELETE", path);
+    case "give":
+      return service.call(admin, "PATCH", path, {
+        patch: [{ op: "replace", path: "/owner", value: stranger.projectId }],
+      });
+    default:
+      await callImport(service, admin, id, { method: { name: "copy-image" }, all_stores: true });
+      return new TestedObject(id).untilAtRest(service.env);
+  }
+}
