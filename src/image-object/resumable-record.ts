@@ -38,6 +38,8 @@ export interface Resumable {
   readonly projectId: string | null;
   readonly userId: string | null;
   readonly requestId: string;
+  /** How often it was handed over in vain. */
+  readonly tries: number;
   readonly expiresAtMs: number;
   /** When to look at it: mostly when it expires. */
   readonly dueMs: number;

@@ -36,8 +36,9 @@ const MAX_UPLOADS = 64;
 /** A request that has brought no byte for so long gives way to the next one for the same upload. */
 const SILENT_MS = 5_000;
 
-/** The pause before the image's data is made of an upload once more. */
+/** The pause before the image's data is made of an upload once more, which doubles with each try. */
 const RETRY_MS = 10_000;
+const LONGEST_RETRY_MS = 3_600_000;
 
 /** How long a finished upload is remembered, for a client that has missed its end. */
 const HANDED_MS = 900_000;
@@ -209,10 +210,8 @@ export class Resumables {
     // What a request left that died with an earlier instance of this object.
     const swept = await this.#oweSpentTails(found);
     const record = { ...swept, length: known, ...this.#expiry() };
-    if (found.length !== record.length) {
-      await this.keeper.ledger.write({ resumables: [record] });
-      await this.#reserve(image, record.projectId, record.length ?? 0);
-    }
+    if (found.length !== known) await this.#reserve(image, record.projectId, known ?? 0, record);
+    await this.keeper.ledger.write({ resumables: [record] });
     this.#works.set(id, work);
     return { record, image };
   }
@@ -329,11 +328,17 @@ export class Resumables {
    * Under the lock: sees to it that the queued image's row grants all open uploads the space that they will take up,
    * `more` bytes of it from now on. Throws `quota_over`.
    */
-  async #reserve(image: Image, projectId: string | null, more: number): Promise<void> {
+  async #reserve(
+    image: Image,
+    projectId: string | null,
+    more: number,
+    changed?: Resumable,
+  ): Promise<void> {
     const { ledger, config } = this.keeper;
     if (!config.quotas.isLimited || image.status !== "queued") return;
     const { resumables } = await ledger.read();
-    const open = resumables.filter(({ isHanded, kind }) => !isHanded && kind !== "final");
+    const all = resumables.map((record) => (record.id === changed?.id ? changed : record));
+    const open = all.filter(({ isHanded, kind }) => !isHanded && kind !== "final");
     const bytes = open.reduce((sum, record) => sum + (record.length ?? offsetOf(record)), 0);
     if (bytes === image.reservedBytes) return;
     const demands = more > 0 ? [{ of: "image_size_total", delta: more } as const] : [];
@@ -375,8 +380,10 @@ export class Resumables {
   async #handOver(record: Resumable, hashes: Hashes): Promise<void> {
     const { ledger, config } = this.keeper;
     const { id, storeId, key, kind, length = 0, imageId } = record;
-    const dueMs = Math.min(Date.now() + RETRY_MS, record.expiresAtMs);
-    await ledger.write({ resumables: [{ ...record, dueMs }] });
+    const tries = record.tries + 1;
+    const pauseMs = Math.min(RETRY_MS * 2 ** record.tries, LONGEST_RETRY_MS);
+    const dueMs = Math.min(Date.now() + pauseMs, record.expiresAtMs);
+    await ledger.write({ resumables: [{ ...record, tries, dueMs }] });
     const { resumables } = await ledger.read();
     let parts: readonly Resumable[];
     try {
@@ -509,7 +516,14 @@ export class Resumables {
     const id = crypto.randomUUID();
     const { projectId, userId } = identity;
     return {
-      ...{ id, imageId, key: blobKey(imageId, id), multipartId: undefined, isHanded: false },
+      ...{
+        id,
+        imageId,
+        key: blobKey(imageId, id),
+        multipartId: undefined,
+        isHanded: false,
+        tries: 0,
+      },
       ...{
         place: undefined,
         joins: [],

@@ -49,15 +49,19 @@ async function checkOut(databaseId: string): Promise<void> {
 }
 
 const triggers = [
+  "cache_entries_deleted",
   "image_members_added",
   "images_deleted",
   "images_described",
   "images_inserted",
   "images_reshared",
   "images_tagged",
+  "usage_by_insert",
+  "usage_by_update",
 ];
 
-const applied = "Applied 0001_images.sql.\nApplied 0002_imports.sql.\n";
+const migrations = ["0001_images", "0002_imports", "0003_usage", "0004_cache"];
+const applied = migrations.map((name) => `Applied ${name}.sql.\n`).join("");
 
 /** The names of a database's tables or triggers, in order. */
 const namesIn = (database: DatabaseSync, type: string) =>
