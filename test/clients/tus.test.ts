@@ -13,7 +13,7 @@ import { MiB, makeBytes, sha512Of } from "./test-data.ts";
 
 // The stock client of tus, which goes on by itself when its connection is cut and when the server is killed.
 
-const bytes = Number(process.env.TUS_BYTES ?? 256 * MiB);
+const bytes = Number(process.env.TUS_BYTES ?? 128 * MiB);
 const sizeMiB = Math.ceil(bytes / MiB);
 const sizeBytes = sizeMiB * MiB;
 const cuts = 10;
