@@ -32,6 +32,8 @@ export default defineConfig({
     include: ["test/{unit,worker,image-object}/**/*.test.ts"],
     globalSetup: ["test/support/s3-server.ts", "test/support/source-server.ts"],
     setupFiles: ["test/setup.ts"],
+    // Some tests move hundreds of MiB, on machines that have other work as well.
+    testTimeout: 20_000,
     // A log line a request is worth reading only when its test fails.
     silent: "passed-only",
   },
