@@ -1,211 +1,290 @@
 import { type SQL, sql } from "drizzle-orm";
-import type { Visibility } from "../domain/image.ts";
-import type { ImageFilters, ImageListQuery, RangeFilter } from "../domain/image-list.ts";
+import type { ImageListQuery, NumberField, SortKey, SortTerm } from "../domain/image-list.ts";
 import type { Viewer } from "../domain/visibility.ts";
 import { IS_LISTED, isOneOf } from "./image-filters.ts";
-import { asTimeOrder, isBehind, orderBy, orderOfTime, type TimeOrder } from "./image-order.ts";
+import {
+  asIndexOrder,
+  isBehind,
+  NEWEST_FIRST,
+  orderBy,
+  orderOf,
+  SORT_COLUMNS,
+} from "./image-order.ts";
+import { MAX_ARMS, type Scope, scopesOf } from "./image-scope.ts";
 
 /*
- * Where a list's images come from. Candidates are (created_at, id) pairs out of one or a few arms; each arm is
- * one stretch of one index, which holds its images in time order, so SQLite merges the arms as it reads them and
- * stops when the page is full. UNION drops an image that two arms find; its two copies meet in the merge.
+ * Where a list's images come from. Candidates come out of one or a few arms, one for each scope of the list (see
+ * image-scope.ts); each arm is one stretch of one index, which holds its images in the list's order, so SQLite merges
+ * the arms as it reads them and stops when the page is full. UNION drops an image that two arms find; its two copies
+ * meet in the merge.
  *
- * A walk's arms hold just the images the viewer may list. A look-up has the index of one selective filter
- * instead, and what the viewer may list is then checked row by row.
+ * A filter with an index of its own is the pin: arms then are what passes it. In which order those stand is settled
+ * by time, so a list in another order gathers all that passes and sorts it. So does an order that no index has.
  */
-
-/** D1 merges five SELECTs at the most. */
-const MAX_ARMS = 5;
-const NEWEST_FIRST: TimeOrder = { createdAt: "desc", id: "desc" };
 
 /** The source of a list's candidates, and what is still to be checked of each. */
 export interface Candidates {
-  /** One SELECT of distinct (created_at, id), in the list's order if that is a time order. */
+  /** One SELECT of distinct images: their ids, and the columns of the order they come in. */
   readonly select: SQL;
+  /** Whether they come in the list's order, behind its marker. */
+  readonly order: readonly SortTerm[] | undefined;
   /** Whether the candidates may include images that the list does not show to this viewer. */
   readonly needCheck: boolean;
-  /** The filters that the candidates do not all pass anyway. */
-  readonly filters: ImageFilters;
 }
+
+/** A filter whose index leads to the images. */
+type Pin =
+  | { readonly by: "column"; readonly key: SortKey; readonly values: readonly string[] }
+  | { readonly by: "tag"; readonly tag: string }
+  | { readonly by: "property"; readonly name: string; readonly value: string };
 
 /** The candidates of a list; undefined where there can be none. */
 export function findCandidates(query: ImageListQuery, viewer: Viewer): Candidates | undefined {
-  const arms = new Arms(query);
-  const found = lookUp(arms, query.filters, viewer);
-  if (found !== undefined) {
-    return { select: arms.merge(found.arms), needCheck: true, filters: found.rest };
+  const ids = query.filters.oneOf.get("id");
+  if (ids !== undefined) return { ...byIds(query, ids), needCheck: true };
+  const scopes = scopesOf(query, viewer);
+  if (scopes.length === 0) return undefined;
+  const pin = tellingPin(query);
+  const order = asIndexOrder(query.sort);
+  const isByTime = order?.[0]?.key === "createdAtMs";
+  if (order !== undefined && (isByTime || pin === undefined)) {
+    const arms = new Arms(query, order, query.marker);
+    const pinned = pin ?? (isByTime ? broadPin(query, scopes) : undefined);
+    return { select: arms.merge(scopes, pinned), order, needCheck: false };
   }
-  const stretches = walk(arms, query, viewer);
-  if (stretches.length === 0) return undefined;
-  return { select: arms.merge(stretches), needCheck: false, filters: query.filters };
+  const arms = new Arms(query, NEWEST_FIRST, undefined);
+  const select = arms.merge(scopes, pin ?? broadPin(query, scopes));
+  return { select, order: undefined, needCheck: false };
 }
 
-interface LookUp {
-  readonly arms: readonly SQL[];
-  readonly rest: ImageFilters;
+function byIds({ isHidden }: ImageListQuery, ids: readonly string[]) {
+  const select = sql`SELECT id FROM images
+    WHERE ${isOneOf(sql`id`, ids)} AND hidden = ${Number(isHidden)} AND ${IS_LISTED}`;
+  return { select, order: undefined };
 }
 
-/** The arm of the filter that promises the fewest images, if there is a filter with an index. */
-function lookUp(arms: Arms, filters: ImageFilters, viewer: Viewer): LookUp | undefined {
-  const { oneOf, properties, tags } = filters;
-  const ids = oneOf.get("id");
-  if (ids !== undefined) {
-    return { arms: [arms.ofImages(sql`images`, isOneOf(sql`id`, ids))], rest: filters };
+/** The filter that promises few images, if there is one. */
+function tellingPin({ filters }: ImageListQuery): Pin | undefined {
+  const names = filters.oneOf.get("name");
+  if (names !== undefined) return { by: "column", key: "name", values: names };
+  // The longest value: `instance_uuid` tells more than `image_type=snapshot`.
+  const [property] = [...filters.properties].sort(([, a], [, b]) => b.length - a.length);
+  if (property !== undefined) return { by: "property", name: property[0], value: property[1] };
+  const [tag] = filters.tags;
+  return tag === undefined ? undefined : { by: "tag", tag };
+}
+
+const BROAD_KEYS = ["diskFormat", "status", "containerFormat"] as const;
+
+/** A filter by something that many images have in common, if there is room for an arm of each of its values. */
+function broadPin({ filters }: ImageListQuery, scopes: readonly Scope[]): Pin | undefined {
+  for (const key of BROAD_KEYS) {
+    const values = filters.oneOf.get(key) ?? [];
+    const pin: Pin = { by: "column", key, values };
+    if (values.length > 0 && stretchesByValue(scopes, pin).length <= MAX_ARMS) return pin;
   }
-  const names = oneOf.get("name");
-  if (names !== undefined) {
-    const arm = arms.ofImages(by("images_by_name"), isOneOf(sql`name`, names));
-    return { arms: [arm], rest: filters };
-  }
-  const property = mostTelling(properties);
-  if (property !== undefined) {
-    const rest = new Map([...properties].filter(([name]) => name !== property[0]));
-    return { arms: [arms.ofProperty(...property)], rest: { ...filters, properties: rest } };
-  }
-  const [tag, ...moreTags] = tags;
-  if (tag !== undefined) return { arms: [arms.ofTag(tag)], rest: { ...filters, tags: moreTags } };
-  const [owner] = oneOf.get("owner") ?? [];
-  if (owner !== undefined) return { arms: [arms.ofOwner(owner)], rest: filters };
-  // Everybody's images are of a few statuses, so that index is good only for who sees everybody's.
-  const statuses = oneOf.get("status") ?? [];
-  if (!viewer.seesAll || statuses.length === 0 || statuses.length > MAX_ARMS) return undefined;
-  const ofStatus = (status: string) =>
-    arms.ofImages(by("images_by_status"), sql`status = ${status}`);
-  return { arms: statuses.map(ofStatus), rest: filters };
+  return undefined;
 }
 
-/** The property with the longest value: `instance_uuid` tells more than `image_type=snapshot`. */
-function mostTelling(properties: ReadonlyMap<string, string>): [string, string] | undefined {
-  return [...properties].sort(([, a], [, b]) => b.length - a.length)[0];
+type Stretch = readonly [Scope, Pin | undefined];
+
+/** The scopes, each under the pin: once for each of its values if there is room for that, for only these are in order. */
+function stretchesOf(scopes: readonly Scope[], pin: Pin | undefined): readonly Stretch[] {
+  const byValue = stretchesByValue(scopes, pin);
+  return byValue.length <= MAX_ARMS ? byValue : scopes.map((scope) => [scope, pin]);
 }
 
-/** The arms that together are what the viewer may list (contract LST-1 … LST-12). */
-function walk(arms: Arms, query: ImageListQuery, viewer: Viewer): SQL[] {
-  return viewer.seesAll ? walkAll(arms, query, viewer) : walkProject(arms, query, viewer);
+function stretchesByValue(scopes: readonly Scope[], pin: Pin | undefined): readonly Stretch[] {
+  return scopes.flatMap((scope): Stretch[] => {
+    if (pin?.by !== "column" || scope.of === "member") return [[scope, pin]];
+    return pin.values.map((value) => [scope, { ...pin, values: [value] }]);
+  });
 }
 
-function walkAll(arms: Arms, { visibility }: ImageListQuery, { projectId }: Viewer): SQL[] {
-  if (visibility === "all") return [arms.ofAllButCommunity(), arms.ofVisibility("community")];
-  if (visibility !== undefined) return [arms.ofVisibility(visibility)];
-  // Own community images belong to the list; the rest of the own images is found twice.
-  const own = projectId === null ? [] : [arms.ofOwner(projectId)];
-  return [arms.ofAllButCommunity(), ...own];
-}
-
-function walkProject(arms: Arms, query: ImageListQuery, { projectId }: Viewer): SQL[] {
-  const { visibility } = query;
-  if (visibility === "public" || visibility === "community") {
-    return [arms.ofVisibility(visibility)];
-  }
-  const own = projectId === null ? [] : [arms.ofOwner(projectId, visibility)];
-  if (visibility === "private") return own;
-  const open = visibility === "shared" ? [] : [arms.ofVisibility("public")];
-  if (visibility === "all") open.push(arms.ofVisibility("community"));
-  const others = [...own, ...open];
-  if (projectId === null) return others;
-  return [...others, ...arms.sharedWith(projectId, MAX_ARMS - others.length)];
-}
-
-/** Builds arms that hold the query's stretch of time: behind its marker, within its bounds. */
+/** Builds arms that hold images in an order, from a marker on, and within the query's bounds on the order's first key. */
 class Arms {
-  private readonly time: TimeOrder | undefined;
+  readonly #query: ImageListQuery;
+  readonly #order: readonly SortTerm[];
+  readonly #marker: string | undefined;
+  readonly #leading: SortKey;
 
-  constructor(private readonly query: ImageListQuery) {
-    this.time = asTimeOrder(query.sort);
+  constructor(query: ImageListQuery, order: readonly SortTerm[], marker: string | undefined) {
+    this.#query = query;
+    this.#order = order;
+    this.#marker = marker;
+    this.#leading = order[0]?.key ?? "id";
   }
 
-  ofImages(table: SQL, condition: SQL): SQL {
-    return this.arm(
-      table,
-      sql`created_at`,
-      sql`id`,
-      sql`${condition} AND hidden = ${Number(this.query.isHidden)} AND ${IS_LISTED}`,
-    );
-  }
-
-  ofVisibility(visibility: Visibility): SQL {
-    return this.ofImages(by("images_by_visibility"), sql`visibility = ${visibility}`);
-  }
-
-  ofAllButCommunity(): SQL {
-    return this.ofImages(by("images_but_community"), sql`visibility <> 'community'`);
-  }
-
-  ofOwner(owner: string, visibility?: Visibility | "all"): SQL {
-    const isOwned = sql`owner = ${owner}`;
-    return this.ofImages(
-      by("images_by_owner"),
-      visibility === undefined || visibility === "all"
-        ? isOwned
-        : sql`${isOwned} AND visibility = ${visibility}`,
-    );
-  }
-
-  ofTag(tag: string): SQL {
-    return this.arm(sql`image_tags`, sql`created_at`, sql`image_id`, sql`tag = ${tag}`);
-  }
-
-  ofProperty(name: string, value: string): SQL {
-    return this.arm(
-      sql`image_properties`,
-      sql`created_at`,
-      sql`image_id`,
-      sql`name = ${name} AND value = ${value}`,
-    );
-  }
-
-  /** One arm for each member status, or one sorted arm for all where there is no room for more. */
-  sharedWith(projectId: string, room: number): SQL[] {
-    const { memberStatuses, isHidden } = this.query;
-    const groups =
-      memberStatuses.length > room ? [memberStatuses] : memberStatuses.map((status) => [status]);
-    return groups.map((statuses) =>
-      this.arm(
-        sql`image_members INDEXED BY image_members_by_member`,
-        sql`image_created_at`,
-        sql`image_id`,
-        sql`member_id = ${projectId} AND image_hidden = ${Number(isHidden)}
-          AND ${isOneOf(sql`status`, statuses)} AND deleted_at IS NULL`,
-      ),
-    );
-  }
-
-  merge(arms: readonly SQL[]): SQL {
-    const steps = orderOfTime(this.time ?? NEWEST_FIRST, sql`created_at`, sql`id`);
+  merge(scopes: readonly Scope[], pin: Pin | undefined): SQL {
+    const arms = stretchesOf(scopes, pin).map(([scope, each]) => this.#arm(scope, each));
+    const steps = orderOf(this.#order, (key) => sql.identifier(SORT_COLUMNS[key]).getSQL());
     // Without a limit SQLite would drop the order of a subquery, and with it the merge.
-    return sql`${sql.join([...arms], sql` UNION `)}
+    return sql`${sql.join(arms, sql` UNION `)}
       ORDER BY ${sql.join(orderBy(steps), sql`, `)} LIMIT -1`;
   }
 
-  private arm(table: SQL, createdAt: SQL, id: SQL, condition: SQL): SQL {
-    const { marker, filters } = this.query;
-    const conditions = [condition];
-    for (const range of filters.ranges) {
-      if (range.field === "createdAtMs") conditions.push(...this.bounds(createdAt, range));
+  #arm(scope: Scope, pin: Pin | undefined): SQL {
+    if (scope.of === "member") return this.#ofMember(scope, pin);
+    if (pin?.by === "tag") {
+      return this.#ofFilter("image_tags", scope, sql`tag = ${pin.tag}`);
     }
-    if (this.time !== undefined && marker !== undefined) {
-      conditions.push(isBehind(orderOfTime(this.time, createdAt, id), marker));
+    if (pin?.by === "property") {
+      const condition = sql`name = ${pin.name} AND value = ${pin.value}`;
+      return this.#ofFilter("image_properties", scope, condition);
     }
-    return sql`SELECT ${createdAt} AS created_at, ${id} AS id FROM ${table}
-      WHERE ${sql.join(conditions, sql` AND `)}`;
+    return this.#ofImages(scope, pin);
   }
 
-  /** The ends of a stretch of time, as far as there are any. */
-  private bounds(createdAt: SQL, { min, max, isOutside }: RangeFilter): SQL[] {
-    if (isOutside) return [];
+  #ofImages(scope: PlainScope, pin: Pin | undefined): SQL {
+    const key = pin?.by === "column" ? pin.key : this.#leading;
+    const conditions = [
+      ...conditionsOf(scope),
+      sql`hidden = ${Number(this.#query.isHidden)}`,
+      IS_LISTED,
+      ...(pin?.by === "column" ? [isOneOf(sql.raw(SORT_COLUMNS[pin.key]), pin.values)] : []),
+    ];
+    // The index is named, so that SQLite reads by it or refuses, and never quietly takes a slower way.
+    const index = sql.identifier(indexOf(scope, key));
+    return this.#select(sql`images INDEXED BY ${index}`, conditions, (key) => SORT_COLUMNS[key]);
+  }
+
+  /** One arm of a table that repeats of an image what its indexes need. */
+  #ofFilter(table: FilterTable, scope: PlainScope, condition: SQL): SQL {
+    const conditions = [
+      condition,
+      ...conditionsOf(scope),
+      sql`hidden = ${Number(this.#query.isHidden)}`,
+    ];
+    return this.#select(sql.identifier(table).getSQL(), conditions, imageIdIn(table));
+  }
+
+  /** What is shared with a project can be read by name and by time; else it is walked, and looked through for the pin. */
+  #ofMember({ projectId, statuses }: MemberScope, pin: Pin | undefined): SQL {
+    const isByName = pin?.by === "column" ? pin.key === "name" : this.#leading === "name";
+    const index = sql.identifier(isByName ? "image_members_by_name" : "image_members_by_member");
+    const table = sql`image_members INDEXED BY ${index}`;
+    const conditions = [
+      sql`member_id = ${projectId} AND image_hidden = ${Number(this.#query.isHidden)}
+        AND ${isOneOf(sql`image_members.status`, statuses)} AND image_members.deleted_at IS NULL`,
+      ...membersPin(pin),
+    ];
+    const isHeld = this.#order.every(({ key }) => MEMBER_COLUMNS.has(key));
+    return this.#select(
+      isHeld ? table : sql`${table} CROSS JOIN images ON images.id = image_members.image_id`,
+      conditions,
+      (key) => MEMBER_COLUMNS.get(key) ?? `images.${SORT_COLUMNS[key]}`,
+    );
+  }
+
+  #select(table: SQL, conditions: readonly SQL[], nameOf: (key: SortKey) => string): SQL {
+    const columnOf = (key: SortKey) => sql.raw(nameOf(key));
+    const steps = orderOf(this.#order, columnOf);
+    const columns = this.#order.map(
+      ({ key }) => sql`${columnOf(key)} AS ${sql.identifier(SORT_COLUMNS[key])}`,
+    );
+    const bounded = [
+      ...conditions,
+      ...this.#bounds(columnOf(this.#leading)),
+      ...(this.#marker === undefined ? [] : [isBehind(steps, this.#marker)]),
+    ];
+    return sql`SELECT ${sql.join(columns, sql`, `)} FROM ${table}
+      WHERE ${sql.join(bounded, sql` AND `)}`;
+  }
+
+  /** The ends of the stretch of the order that the ranges asked for leave. */
+  #bounds(column: SQL): SQL[] {
+    const field = RANGED.get(this.#leading);
+    const ranges = this.#query.filters.ranges.filter(
+      (range) => range.field === field && !range.isOutside,
+    );
     // SQLite seeks to one lower and one upper bound. The marker is the closer one at the end where the page
     // starts, so there the plus sign takes the other out of the choice.
-    const startsAt = this.query.marker === undefined ? undefined : this.time?.createdAt;
-    const lower = startsAt === "asc" ? sql`+${createdAt}` : createdAt;
-    const upper = startsAt === "desc" ? sql`+${createdAt}` : createdAt;
-    return [
+    const startsAt = this.#marker === undefined ? undefined : this.#order[0]?.direction;
+    const lower = startsAt === "asc" ? sql`+${column}` : column;
+    const upper = startsAt === "desc" ? sql`+${column}` : column;
+    return ranges.flatMap(({ min, max }) => [
       ...(min > Number.MIN_SAFE_INTEGER ? [sql`${lower} >= ${min}`] : []),
       ...(max < Number.MAX_SAFE_INTEGER ? [sql`${upper} <= ${max}`] : []),
-    ];
+    ]);
   }
 }
 
-/** The index is named, so that SQLite reads by it or refuses, and never quietly takes a slower way. */
-function by(indexName: string): SQL {
-  return sql`images INDEXED BY ${sql.identifier(indexName)}`;
+type MemberScope = Extract<Scope, { of: "member" }>;
+type PlainScope = Exclude<Scope, MemberScope>;
+
+/** The tables that lead from a tag or a property to images. */
+type FilterTable = "image_tags" | "image_properties";
+
+/** Orders whose first key may have bounds. */
+const RANGED: ReadonlyMap<SortKey, NumberField> = new Map([
+  ["createdAtMs", "createdAtMs"],
+  ["updatedAtMs", "updatedAtMs"],
+  ["size", "size"],
+]);
+
+const MEMBER_COLUMNS: ReadonlyMap<SortKey, string> = new Map([
+  ["name", "image_name"],
+  ["createdAtMs", "image_created_at"],
+  ["id", "image_id"],
+]);
+
+const imageIdIn = (table: string) => (key: SortKey) =>
+  key === "id" ? `${table}.image_id` : SORT_COLUMNS[key];
+
+/** What a scope says of a row, in words that the partial indexes have too. */
+function conditionsOf(scope: PlainScope): SQL[] {
+  const butCommunity = sql`visibility <> 'community'`;
+  if (scope.of === "everybody") return [butCommunity];
+  const { only } = scope;
+  const owner = scope.of === "owner" ? [sql`owner = ${scope.owner}`] : [];
+  if (only === undefined) return owner;
+  if (only === "but community") return [...owner, butCommunity];
+  const isOnly = sql`visibility = ${only}`;
+  if (scope.of === "owner") return [...owner, isOnly];
+  const isOpen = only === "public" || only === "community";
+  return [isOnly, isOpen ? sql`visibility IN ('public', 'community')` : butCommunity];
+}
+
+/** The index of `images` that holds a scope by a key, and behind it by time. */
+function indexOf(scope: PlainScope, key: SortKey): string {
+  const column = key === "createdAtMs" ? "" : SORT_COLUMNS[key].replace(/^sort_/, "");
+  if (scope.of === "owner") {
+    if (column !== "") return `images_by_owner_${column}`;
+    const isOne = scope.only !== undefined && scope.only !== "but community";
+    return isOne ? "images_by_owner_visibility" : "images_by_owner";
+  }
+  if (scope.of === "everybody")
+    return column === "" ? BUT_COMMUNITY : `${BUT_COMMUNITY}_by_${column}`;
+  if (column === "") return "images_by_visibility";
+  const isOpen = scope.only === "public" || scope.only === "community";
+  return isOpen ? `images_open_by_${column}` : `${BUT_COMMUNITY}_by_${column}`;
+}
+
+const BUT_COMMUNITY = "images_but_community";
+
+/** What an image that is shared must have to pass the pin; what else the pin may be is checked as every filter is. */
+function membersPin(pin: Pin | undefined): SQL[] {
+  switch (pin?.by) {
+    case "column":
+      return pin.key === "name" ? [isOneOf(sql`image_name`, pin.values)] : [];
+    case "tag":
+      return [memberHas("image_tags", sql`pinned.tag = ${pin.tag}`)];
+    case "property":
+      return [
+        memberHas(
+          "image_properties",
+          sql`pinned.name = ${pin.name} AND pinned.value = ${pin.value}`,
+        ),
+      ];
+    case undefined:
+      return [];
+  }
+}
+
+function memberHas(table: FilterTable, condition: SQL): SQL {
+  return sql`EXISTS (
+    SELECT 1 FROM ${sql.identifier(table)} AS pinned
+    WHERE ${condition} AND pinned.hidden = image_members.image_hidden
+      AND pinned.created_at = image_members.image_created_at
+      AND pinned.image_id = image_members.image_id)`;
 }

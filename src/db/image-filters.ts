@@ -20,6 +20,8 @@ import { images } from "./schema.ts";
  * finds their condition word for word, so it is text and not parameters.
  */
 export const IS_LISTED = sql.raw("status NOT IN ('deleted', 'killed')");
+/** The same where other tables have a status, too. */
+export const IS_LISTED_IMAGE = sql.raw("images.status NOT IN ('deleted', 'killed')");
 
 const TEXT_COLUMNS = {
   id: images.id,
@@ -70,7 +72,7 @@ function hasTags(tags: readonly string[]): SQL {
   return sql`NOT EXISTS (
     SELECT 1 FROM json_each(${JSON.stringify(tags)}) AS wanted WHERE NOT EXISTS (
       SELECT 1 FROM image_tags AS present
-      WHERE present.tag = wanted.value
+      WHERE present.tag = wanted.value AND present.hidden = ${images.hidden}
         AND present.created_at = ${images.createdAt} AND present.image_id = ${images.id}))`;
 }
 
@@ -79,13 +81,14 @@ function hasProperties(properties: ReadonlyMap<string, string>): SQL {
     SELECT 1 FROM json_each(${JSON.stringify([...properties])}) AS wanted WHERE NOT EXISTS (
       SELECT 1 FROM image_properties AS present
       WHERE present.name = wanted.value ->> 0 AND present.value = wanted.value ->> 1
+        AND present.hidden = ${images.hidden}
         AND present.created_at = ${images.createdAt} AND present.image_id = ${images.id}))`;
 }
 
 /** Whether the list shows an image to this viewer (contract LST-1 … LST-10, LST-12). */
 export function isShownTo(viewer: Viewer, query: ImageListQuery): SQL | undefined {
   return and(
-    IS_LISTED,
+    IS_LISTED_IMAGE,
     eq(images.hidden, query.isHidden),
     viewer.seesAll ? isShownToAdmin(viewer, query) : isShownToProject(viewer, query),
   );

@@ -1,6 +1,5 @@
-import { getTableColumns, type SQL, sql } from "drizzle-orm";
+import { type SQL, sql } from "drizzle-orm";
 import type { SortDirection, SortKey, SortTerm } from "../domain/image-list.ts";
-import { images } from "./schema.ts";
 
 /*
  * Order and paging by keyset: a page starts behind the marker's own sort values, which the statement looks up
@@ -14,38 +13,52 @@ export interface OrderStep {
   valueAt(markerId: string): SQL;
 }
 
-/** The steps of a sort over the columns of `images`. */
-export function orderOfImages(sort: readonly SortTerm[]): OrderStep[] {
+/**
+ * The column of `images` that a list is sorted by. Where a value may be missing it is one that has something in its place
+ * (contract PAG-11, SRT-10), see migrations/0005.
+ */
+export const SORT_COLUMNS: Readonly<Record<SortKey, string>> = {
+  name: "sort_name",
+  status: "status",
+  containerFormat: "sort_container_format",
+  diskFormat: "sort_disk_format",
+  size: "sort_size",
+  id: "id",
+  createdAtMs: "created_at",
+  updatedAtMs: "updated_at",
+};
+
+/** The steps of a sort over columns that `columnOf` names. */
+export function orderOf(sort: readonly SortTerm[], columnOf: (key: SortKey) => SQL): OrderStep[] {
   return sort.map(({ key, direction }) => ({
-    value: sortValue("images", key),
+    value: columnOf(key),
     direction,
     valueAt: (markerId) => markerValue(key, markerId),
   }));
 }
 
-/** The steps of a sort by time alone, over columns that repeat an image's created_at and id. */
-export function orderOfTime(time: TimeOrder, createdAt: SQL, id: SQL): OrderStep[] {
-  return [
-    {
-      value: createdAt,
-      direction: time.createdAt,
-      valueAt: (markerId) => markerValue("createdAtMs", markerId),
-    },
-    { value: id, direction: time.id, valueAt: (markerId) => sql`${markerId}` },
-  ];
+/** The steps of a sort over the columns of a table that has them by their own names. */
+export function orderIn(table: string, sort: readonly SortTerm[]): OrderStep[] {
+  return orderOf(sort, (key) => sql`${sql.identifier(table)}.${sql.identifier(SORT_COLUMNS[key])}`);
 }
 
-/** The directions of created_at and then id: the order in which the indexes hold the images. */
-export interface TimeOrder {
-  readonly createdAt: SortDirection;
-  readonly id: SortDirection;
+/**
+ * The sort as one that the indexes hold images in, if it is one: time and id, behind one other key at the most. Terms
+ * that decide nothing are left out.
+ */
+export function asIndexOrder(sort: readonly SortTerm[]): readonly SortTerm[] | undefined {
+  const end = sort.findIndex(({ key }) => key === "id") + 1;
+  const terms = sort.slice(0, end);
+  const keys = terms.map(({ key }) => key);
+  const isHeld = terms.length <= 3 && (keys.length === 1 || keys.at(-2) === "createdAtMs");
+  return isHeld ? terms : undefined;
 }
 
-/** The sort as a time order, if it is one. */
-export function asTimeOrder([first, second]: readonly SortTerm[]): TimeOrder | undefined {
-  if (first?.key !== "createdAtMs" || second?.key !== "id") return undefined;
-  return { createdAt: first.direction, id: second.direction };
-}
+/** The order in which every index holds what is equal in its other columns. */
+export const NEWEST_FIRST: readonly SortTerm[] = [
+  { key: "createdAtMs", direction: "desc" },
+  { key: "id", direction: "desc" },
+];
 
 /** The ORDER BY terms. */
 export function orderBy(steps: readonly OrderStep[]): SQL[] {
@@ -88,27 +101,10 @@ function compareStepwise([step, ...rest]: readonly OrderStep[], markerId: string
 }
 
 function markerValue(key: SortKey, markerId: string): SQL {
-  return sql`(SELECT ${sortValue("marker", key)} FROM images AS marker WHERE marker.id = ${markerId})`;
-}
-
-const COLUMNS = getTableColumns(images);
-const SORT_COLUMNS: Readonly<Record<SortKey, { name: string; isNullable: boolean }>> = {
-  name: { name: COLUMNS.name.name, isNullable: true },
-  status: { name: COLUMNS.status.name, isNullable: false },
-  containerFormat: { name: COLUMNS.containerFormat.name, isNullable: true },
-  diskFormat: { name: COLUMNS.diskFormat.name, isNullable: true },
-  size: { name: COLUMNS.size.name, isNullable: true },
-  id: { name: COLUMNS.id.name, isNullable: false },
-  createdAtMs: { name: COLUMNS.createdAt.name, isNullable: false },
-  updatedAtMs: { name: COLUMNS.updatedAt.name, isNullable: false },
-};
-
-function sortValue(table: string, key: SortKey): SQL {
-  const { name, isNullable } = SORT_COLUMNS[key];
-  const column = sql`${sql.identifier(table)}.${sql.identifier(name)}`;
-  // Nothing compares with null, so a marker without a value would end the list. -1 is below every size, and
-  // in SQLite any number is below any text, so that null stays apart from "" (contract PAG-11, SRT-10).
-  return isNullable ? sql`coalesce(${column}, -1)` : column;
+  if (key === "id") return sql`${markerId}`;
+  const column = sql.identifier(SORT_COLUMNS[key]);
+  // The plus sign takes away the column's affinity, for the sake of which SQLite would seek to the first value only.
+  return sql`+(SELECT marker.${column} FROM images AS marker WHERE marker.id = ${markerId})`;
 }
 
 function list(parts: readonly SQL[]): SQL {

@@ -5,8 +5,8 @@ import type { ImageListQuery } from "../domain/image-list.ts";
 import { isVisible, type Viewer } from "../domain/visibility.ts";
 import type { Database } from "./database.ts";
 import { findCandidates } from "./image-candidates.ts";
-import { isShownTo, passes } from "./image-filters.ts";
-import { asTimeOrder, isBehind, orderBy, orderOfImages, orderOfTime } from "./image-order.ts";
+import { IS_LISTED_IMAGE, isShownTo, passes } from "./image-filters.ts";
+import { isBehind, orderBy, orderIn } from "./image-order.ts";
 import { type ImageRow, imageFromRow, selectImage } from "./images.ts";
 import { images } from "./schema.ts";
 
@@ -51,11 +51,8 @@ export function selectPage(db: Database, query: ImageListQuery, viewer: Viewer) 
   if (query.matchesNothing || query.limit === 0) return undefined;
   const candidates = findCandidates(query, viewer);
   if (candidates === undefined) return undefined;
-  const time = asTimeOrder(query.sort);
-  const order =
-    time === undefined
-      ? orderOfImages(query.sort)
-      : orderOfTime(time, sql`candidate.created_at`, sql`candidate.id`);
+  const { order, needCheck } = candidates;
+  const steps = orderIn(order === undefined ? "images" : "candidate", order ?? query.sort);
   return (
     db
       .select(getTableColumns(images))
@@ -65,15 +62,15 @@ export function selectPage(db: Database, query: ImageListQuery, viewer: Viewer) 
       .where(
         and(
           eq(images.id, sql`candidate.id`),
-          candidates.needCheck ? isShownTo(viewer, query) : undefined,
-          passes(candidates.filters),
-          // In time order the arms themselves start behind the marker.
-          time === undefined && query.marker !== undefined
-            ? isBehind(order, query.marker)
+          needCheck ? isShownTo(viewer, query) : IS_LISTED_IMAGE,
+          passes(query.filters),
+          // In an order the candidates themselves start behind the marker.
+          order === undefined && query.marker !== undefined
+            ? isBehind(steps, query.marker)
             : undefined,
         ),
       )
-      .orderBy(...orderBy(order))
+      .orderBy(...orderBy(steps))
       .limit(query.limit)
   );
 }

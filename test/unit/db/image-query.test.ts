@@ -148,6 +148,50 @@ describe("who sees what in a list", () => {
     await store([...images, ...others], members);
   });
 
+  it("LST-1, FIL-1, FIL-8, FIL-16: every way to an image follows whose it is, who sees it and its name", async () => {
+    const found = { id: id(30), owner: "p2", visibility: "private", tags: ["t"] } as const;
+    const sketch = { ...found, name: "old", properties: new Map([["os", "x"]]) };
+    await store([sketch], [{ imageId: id(30), memberId: "p1", status: "accepted" }]);
+    const ways = [
+      "",
+      "tag=t",
+      "os=x",
+      "name=old",
+      "sort=name:asc",
+      "status=active",
+      "sort=size:asc",
+    ];
+    const waysOf = async (viewer: Viewer, more = "") => {
+      const lists = await Promise.all(ways.map((way) => idsOf(`${way}${more}`, viewer)));
+      return ways.filter((_, i) => lists[i]?.length === 1);
+    };
+    const set = (assignment: string) =>
+      env.DB.prepare(`UPDATE images SET ${assignment} WHERE id = ?`).bind(id(30)).run();
+    expect(await waysOf(memberOf("p2"))).toEqual(ways);
+    expect(await waysOf(memberOf("p1"))).toEqual([]);
+    await set("visibility = 'shared'");
+    expect(await waysOf(memberOf("p1"))).toEqual(ways);
+    await set("visibility = 'public'");
+    expect(await waysOf(memberOf("p3"))).toEqual(ways);
+    await set("visibility = 'community'");
+    expect(await waysOf(memberOf("p3"))).toEqual([]);
+    expect(await waysOf(memberOf("p3"), "&visibility=all")).toEqual(ways);
+    await set("hidden = 1");
+    expect(await waysOf(memberOf("p2"))).toEqual([]);
+    expect(await waysOf(memberOf("p2"), "&os_hidden=true")).toEqual(ways);
+    await set("owner = 'p3', hidden = 0, visibility = 'shared'");
+    expect(await waysOf(memberOf("p2"))).toEqual([]);
+    expect(await waysOf(memberOf("p3"))).toEqual(ways);
+    expect(await waysOf(adminOf(null))).toEqual(ways);
+    await set("name = 'new'");
+    expect(await waysOf(memberOf("p1"))).toEqual(ways.filter((way) => way !== "name=old"));
+    expect(await idsOf("name=new", memberOf("p1"))).toEqual([id(30)]);
+    await set("status = 'killed'");
+    expect(await waysOf(memberOf("p3"))).toEqual([]);
+    expect(await waysOf(adminOf("p3"))).toEqual([]);
+    await store([...images, ...others], members);
+  });
+
   describe("markers", () => {
     it.each([
       ["PAG-8: unknown", id(99)],
