@@ -63,6 +63,12 @@ CREATE INDEX images_but_community_by_updated_at ON images (hidden, updated_at, c
 CREATE INDEX images_but_community_by_id ON images (hidden, id)
   WHERE status NOT IN ('deleted', 'killed') AND visibility <> 'community';
 
+-- Who has the same data: few, so that whose they are is seen to row by row.
+CREATE INDEX images_by_checksum ON images (checksum, hidden, created_at, id)
+  WHERE status NOT IN ('deleted', 'killed') AND checksum IS NOT NULL;
+CREATE INDEX images_by_os_hash_value ON images (os_hash_value, hidden, created_at, id)
+  WHERE status NOT IN ('deleted', 'killed') AND os_hash_value IS NOT NULL;
+
 -- The index tables for filters say whose an image is and who sees it, too.
 DROP TRIGGER images_inserted;
 DROP TRIGGER images_tagged;

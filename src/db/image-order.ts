@@ -6,11 +6,12 @@ import type { SortDirection, SortKey, SortTerm } from "../domain/image-list.ts";
  * itself, so that neither an offset nor a second trip is needed.
  */
 
-/** One step of an order in SQL, with the marker's value for it. */
+/** One step of an order in SQL. */
 export interface OrderStep {
   readonly value: SQL;
   readonly direction: SortDirection;
-  valueAt(markerId: string): SQL;
+  /** The marker's value for it. */
+  readonly mark: SQL;
 }
 
 /**
@@ -28,37 +29,53 @@ export const SORT_COLUMNS: Readonly<Record<SortKey, string>> = {
   updatedAtMs: "updated_at",
 };
 
+/** A marker's id, and what its row is read from, under the name of `marker`: no row for an id that no image has. */
+export interface Marker {
+  readonly id: string;
+  readonly source: SQL;
+}
+
 /** The steps of a sort over columns that `columnOf` names. */
-export function orderOf(sort: readonly SortTerm[], columnOf: (key: SortKey) => SQL): OrderStep[] {
+export function orderOf(
+  sort: readonly SortTerm[],
+  columnOf: (key: SortKey) => SQL,
+  marker: Marker | undefined,
+): OrderStep[] {
   return sort.map(({ key, direction }) => ({
     value: columnOf(key),
     direction,
-    valueAt: (markerId) => markerValue(key, markerId),
+    mark: marker === undefined ? sql`NULL` : markOf(key, marker),
   }));
 }
 
-/** The steps of a sort over the columns of a table that has them by their own names. */
-export function orderIn(table: string, sort: readonly SortTerm[]): OrderStep[] {
-  return orderOf(sort, (key) => sql`${sql.identifier(table)}.${sql.identifier(SORT_COLUMNS[key])}`);
+/** The columns of a marker's row that a mark may be taken from. */
+export const MARKER_COLUMNS = sql.raw([...new Set(Object.values(SORT_COLUMNS))].join(", "));
+
+/** A sort without what decides nothing, as it comes behind the id. */
+export function decisive(sort: readonly SortTerm[]): readonly SortTerm[] {
+  return sort.slice(0, sort.findIndex(({ key }) => key === "id") + 1);
 }
 
 /**
- * The sort as one that the indexes hold images in, if it is one: time and id, behind one other key at the most. Terms
- * that decide nothing are left out.
+ * The steps behind a first one for which all rows have the same value. A marker with another value stands before all
+ * of them or behind, and so is given a mark at one end of the steps.
  */
-export function asIndexOrder(sort: readonly SortTerm[]): readonly SortTerm[] | undefined {
-  const end = sort.findIndex(({ key }) => key === "id") + 1;
-  const terms = sort.slice(0, end);
-  const keys = terms.map(({ key }) => key);
-  const isHeld = terms.length <= 3 && (keys.length === 1 || keys.at(-2) === "createdAtMs");
-  return isHeld ? terms : undefined;
+export function settled(
+  { key, direction }: SortTerm,
+  value: string,
+  [next, ...rest]: readonly OrderStep[],
+  { source }: Marker,
+): readonly OrderStep[] {
+  if (next === undefined) return [];
+  // In SQLite, numbers are below texts, and these below blobs. No column has a number below -1.
+  const ends = [sql`-2`, sql`x'00'`] as const;
+  const [start, end] = next.direction === "asc" ? ends : ends.toReversed();
+  const [below, above] = direction === "asc" ? [start, end] : [end, start];
+  const own = sql`marker.${sql.identifier(SORT_COLUMNS[key])}`;
+  const mark = sql`+(SELECT iif(${own} = ${value}, ${next.mark}, iif(${own} < ${value}, ${below}, ${above}))
+    FROM ${source})`;
+  return [{ ...next, mark }, ...rest];
 }
-
-/** The order in which every index holds what is equal in its other columns. */
-export const NEWEST_FIRST: readonly SortTerm[] = [
-  { key: "createdAtMs", direction: "desc" },
-  { key: "id", direction: "desc" },
-];
 
 /** The ORDER BY terms. */
 export function orderBy(steps: readonly OrderStep[]): SQL[] {
@@ -68,43 +85,36 @@ export function orderBy(steps: readonly OrderStep[]): SQL[] {
 }
 
 /** Whether a row comes behind the marker. With an unknown marker no row does. */
-export function isBehind(steps: readonly OrderStep[], markerId: string): SQL {
+export function isBehind(steps: readonly OrderStep[]): SQL {
   const [first] = steps;
   if (first === undefined) return sql`FALSE`;
   if (steps.every(({ direction }) => direction === first.direction)) {
-    return compareAtOnce(steps, first.direction, markerId);
+    return compareAtOnce(steps, first.direction);
   }
   // The bound on the first value says nothing new, but SQLite can seek to it.
   const bound = first.direction === "asc" ? sql`>=` : sql`<=`;
-  return sql`(${first.value} ${bound} ${first.valueAt(markerId)}
-    AND ${compareStepwise(steps, markerId)})`;
+  return sql`(${first.value} ${bound} ${first.mark} AND ${compareStepwise(steps)})`;
 }
 
 /** A row value: SQLite seeks to it in an index of the same columns. */
-function compareAtOnce(
-  steps: readonly OrderStep[],
-  direction: SortDirection,
-  markerId: string,
-): SQL {
+function compareAtOnce(steps: readonly OrderStep[], direction: SortDirection): SQL {
   const values = list(steps.map(({ value }) => value));
-  const marks = list(steps.map((step) => step.valueAt(markerId)));
+  const marks = list(steps.map(({ mark }) => mark));
   return direction === "asc" ? sql`(${values}) > (${marks})` : sql`(${values}) < (${marks})`;
 }
 
-function compareStepwise([step, ...rest]: readonly OrderStep[], markerId: string): SQL {
+function compareStepwise([step, ...rest]: readonly OrderStep[]): SQL {
   if (step === undefined) return sql`FALSE`;
-  const mark = step.valueAt(markerId);
-  const isPast =
-    step.direction === "asc" ? sql`${step.value} > ${mark}` : sql`${step.value} < ${mark}`;
+  const { value, mark, direction } = step;
+  const isPast = direction === "asc" ? sql`${value} > ${mark}` : sql`${value} < ${mark}`;
   if (rest.length === 0) return isPast;
-  return sql`(${isPast} OR (${step.value} = ${mark} AND ${compareStepwise(rest, markerId)}))`;
+  return sql`(${isPast} OR (${value} = ${mark} AND ${compareStepwise(rest)}))`;
 }
 
-function markerValue(key: SortKey, markerId: string): SQL {
-  if (key === "id") return sql`${markerId}`;
-  const column = sql.identifier(SORT_COLUMNS[key]);
+function markOf(key: SortKey, { id, source }: Marker): SQL {
+  if (key === "id") return sql`${id}`;
   // The plus sign takes away the column's affinity, for the sake of which SQLite would seek to the first value only.
-  return sql`+(SELECT marker.${column} FROM images AS marker WHERE marker.id = ${markerId})`;
+  return sql`+(SELECT marker.${sql.identifier(SORT_COLUMNS[key])} FROM ${source})`;
 }
 
 function list(parts: readonly SQL[]): SQL {

@@ -6,7 +6,7 @@ import { isVisible, type Viewer } from "../domain/visibility.ts";
 import type { Database } from "./database.ts";
 import { findCandidates } from "./image-candidates.ts";
 import { IS_LISTED_IMAGE, isShownTo, passes } from "./image-filters.ts";
-import { isBehind, orderBy, orderIn } from "./image-order.ts";
+import { orderBy } from "./image-order.ts";
 import { type ImageRow, imageFromRow, selectImage } from "./images.ts";
 import { images } from "./schema.ts";
 
@@ -51,12 +51,11 @@ export function selectPage(db: Database, query: ImageListQuery, viewer: Viewer) 
   if (query.matchesNothing || query.limit === 0) return undefined;
   const candidates = findCandidates(query, viewer);
   if (candidates === undefined) return undefined;
-  const { order, needCheck } = candidates;
-  const steps = orderIn(order === undefined ? "images" : "candidate", order ?? query.sort);
+  const { select, order, needCheck } = candidates;
   return (
     db
       .select(getTableColumns(images))
-      .from(sql`(${candidates.select}) AS candidate`)
+      .from(sql`(${select}) AS candidate`)
       // CROSS JOIN, because SQLite never turns it round: candidates come in order, and the page can stop early.
       .crossJoin(images)
       .where(
@@ -64,13 +63,9 @@ export function selectPage(db: Database, query: ImageListQuery, viewer: Viewer) 
           eq(images.id, sql`candidate.id`),
           needCheck ? isShownTo(viewer, query) : IS_LISTED_IMAGE,
           passes(query.filters),
-          // In an order the candidates themselves start behind the marker.
-          order === undefined && query.marker !== undefined
-            ? isBehind(steps, query.marker)
-            : undefined,
         ),
       )
-      .orderBy(...orderBy(steps))
+      .orderBy(...orderBy(order))
       .limit(query.limit)
   );
 }

@@ -42,7 +42,7 @@ export function selectTaskPage(db: Database, query: TaskListQuery, viewer: Viewe
         isThere(nowMs),
         ...[...texts].map(([field, value]) => eq(COLUMNS[field], value)),
         ...[...times].map(([field, ms]) => between(COLUMNS[field], ms, ms + 999)),
-        marker === undefined ? undefined : isBehind(steps, marker),
+        marker === undefined ? undefined : isBehind(steps),
       ),
     )
     .orderBy(...orderBy(steps))
@@ -63,13 +63,12 @@ const COLUMNS = {
 } as const satisfies Readonly<Record<TaskListQuery["sortKey"], unknown>>;
 
 /** The sort column and then the id, which is like no other. */
-function orderOf({ sortKey, sortDirection }: TaskListQuery): OrderStep[] {
+function orderOf({ sortKey, sortDirection, marker }: TaskListQuery): OrderStep[] {
   const keys = sortKey === "id" ? [sortKey] : [sortKey, "id" as const];
   return keys.map((key) => ({
     value: sortValue("tasks", key),
     direction: sortDirection,
-    valueAt: (markerId) =>
-      sql`(SELECT ${sortValue("marker", key)} FROM tasks AS marker WHERE marker.id = ${markerId})`,
+    mark: sql`(SELECT ${sortValue("marker", key)} FROM tasks AS marker WHERE marker.id = ${marker})`,
   }));
 }
 
