@@ -25,6 +25,7 @@ npm run --silent types -- --check
 tsc -p tsconfig.json
 tsc -p test/tsconfig.json
 tsc -p test/clients/tsconfig.json
+tsc -p bench/tsconfig.json
 
 step "bundle"
 out=$(mktemp -d)

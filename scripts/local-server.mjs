@@ -4,7 +4,7 @@
 // direct socket reaches the Worker without a proxy in between, so bodies stream at full speed.
 
 import { randomBytes } from "node:crypto";
-import { readFile, writeFile } from "node:fs/promises";
+import { copyFile, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare, R2_PLUGIN } from "miniflare";
 import {
@@ -69,15 +69,27 @@ R2_PLUGIN.getServices = async (options) => {
   return services;
 };
 
+/** @typedef {import("miniflare").V4WorkerOptions} WorkerOptions */
+
 /**
  * Starts the Worker on `host:port`. `vars` override settings, `onLog` gets each line the Worker logs.
+ * `wrapper` is a module to run in the Worker's place, which imports it as `./index.js`; `beside` makes the options of
+ * further workers in the same process from those of the Worker.
  * @param {{
  *   stateDir: string, host: string, port: number, vars: Record<string, string>,
  *   onLog: (message: string) => void,
+ *   wrapper?: string, beside?: (options: Partial<WorkerOptions>) => readonly WorkerOptions[],
  * }} options
  */
-export async function startLocalServer({ stateDir, host, port, vars, onLog }) {
-  const modulePath = await bundleWorker(stateDir);
+export async function startLocalServer(options) {
+  const { stateDir, host, port, vars, onLog, wrapper, beside = () => [] } = options;
+  const bundlePath = await bundleWorker(stateDir);
+  const modulePaths = [bundlePath];
+  if (wrapper !== undefined) {
+    const wrapperPath = join(stateDir, "build/wrapper.js");
+    await copyFile(wrapper, wrapperPath);
+    modulePaths.unshift(wrapperPath);
+  }
   const { workerOptions } = unstable_getMiniflareWorkerOptions(configPath);
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
@@ -85,7 +97,7 @@ export async function startLocalServer({ stateDir, host, port, vars, onLog }) {
         {
           ...workerOptions,
           name: "glimpse",
-          modules: [{ type: "ESModule", path: modulePath }],
+          modules: modulePaths.map((path) => ({ type: "ESModule", path })),
           modulesRoot: join(stateDir, "build"),
           bindings: {
             ...defaultSettings,
@@ -96,6 +108,7 @@ export async function startLocalServer({ stateDir, host, port, vars, onLog }) {
           },
           unsafeDirectSockets: [{ host, port }],
         },
+        ...beside(/** @type {Partial<WorkerOptions>} */ (workerOptions)),
       ],
       // The place where `wrangler d1 execute --local` and its like look, too.
       resourcePersistencePath: join(stateDir, "v3"),
@@ -105,6 +118,7 @@ export async function startLocalServer({ stateDir, host, port, vars, onLog }) {
       handleStructuredLogs: (entry) => onLog(entry.message),
     }),
   );
-  await applyMigrations(await miniflare.getD1Database("DB"));
-  return { stop: () => miniflare.dispose() };
+  const database = await miniflare.getD1Database("DB");
+  await applyMigrations(database);
+  return { database, stop: () => miniflare.dispose() };
 }
