@@ -57,7 +57,10 @@ const allowed = {
   ],
   routes: ["api", "policy"],
   router: ["routes", "api", "domain", "lib"],
-  app: ["router", "routes", "api", "http", "auth", "policy", "blob", "db", "env", "domain", "lib"],
+  app: [
+    ...["router", "routes", "api", "http", "auth", "policy", "blob", "db", "env", "domain", "lib"],
+    "image-object:types",
+  ],
   index: ["app", "image-object"],
 };
 

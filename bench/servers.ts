@@ -12,6 +12,7 @@ const HOST = "127.0.0.1";
 /** Quotas that many changes would meet are off, and imports may read from this machine. */
 const VARS = {
   IMAGE_TAG_QUOTA: "-1",
+  LOG_REQUESTS: "none",
   IMAGE_MEMBER_QUOTA: "-1",
   IMPORT_ALLOW_PRIVATE_ADDRESSES: "true",
   IMPORT_ALLOWED_PORTS: "",

@@ -120,18 +120,23 @@ CREATE TRIGGER images_inserted AFTER INSERT ON images BEGIN
       FROM json_each(NEW.properties) WHERE value IS NOT NULL;
 END;
 
+-- Only what is new or gone is written.
 CREATE TRIGGER images_tagged AFTER UPDATE OF tags ON images WHEN OLD.tags <> NEW.tags BEGIN
-  DELETE FROM image_tags WHERE image_id = NEW.id;
+  DELETE FROM image_tags WHERE image_id = NEW.id AND tag NOT IN (SELECT value FROM json_each(NEW.tags));
   INSERT INTO image_tags (tag, hidden, created_at, image_id, owner, visibility)
-    SELECT value, NEW.hidden, NEW.created_at, NEW.id, NEW.owner, NEW.visibility FROM json_each(NEW.tags);
+    SELECT value, NEW.hidden, NEW.created_at, NEW.id, NEW.owner, NEW.visibility FROM json_each(NEW.tags)
+      WHERE value NOT IN (SELECT value FROM json_each(OLD.tags));
 END;
 
 CREATE TRIGGER images_described AFTER UPDATE OF properties ON images
 WHEN OLD.properties <> NEW.properties BEGIN
-  DELETE FROM image_properties WHERE image_id = NEW.id;
+  DELETE FROM image_properties WHERE image_id = NEW.id
+    AND value IS NOT (SELECT value FROM json_each(NEW.properties) WHERE key = name);
   INSERT INTO image_properties (name, value, hidden, created_at, image_id, owner, visibility)
-    SELECT key, value, NEW.hidden, NEW.created_at, NEW.id, NEW.owner, NEW.visibility
-      FROM json_each(NEW.properties) WHERE value IS NOT NULL;
+    SELECT changed.key, changed.value, NEW.hidden, NEW.created_at, NEW.id, NEW.owner, NEW.visibility
+      FROM json_each(NEW.properties) AS changed
+      WHERE changed.value IS NOT NULL
+        AND changed.value IS NOT (SELECT value FROM json_each(OLD.properties) WHERE key = changed.key);
 END;
 
 CREATE TRIGGER images_shown AFTER UPDATE OF owner, visibility, hidden ON images

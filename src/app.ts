@@ -1,5 +1,6 @@
 import type { OpenContext } from "./api/context.ts";
 import { renderIdentityFault } from "./api/identity.ts";
+import { showMetrics } from "./api/metrics.ts";
 import { isApiVersion, versionDocument } from "./api/versions.ts";
 import { assertServable, authenticate } from "./auth/authenticate.ts";
 import { MAX_RESUMABLE_BYTES, resumablePartBytes } from "./blob/part-size.ts";
@@ -13,8 +14,10 @@ import { addCorsHeaders, answerOptions } from "./http/cors.ts";
 import { renderFault } from "./http/errors.ts";
 import { requestIdOf } from "./http/request-id.ts";
 import { describeTus, parseCount, speaksTus, TUS_VERSION, withMeantMethod } from "./http/tus.ts";
+import type { ImageObject } from "./image-object/image-object.ts";
 import { log } from "./lib/log.ts";
 import { decodePercent } from "./lib/percent.ts";
+import { Timings, timed, withTimings } from "./lib/timings.ts";
 import { matchIdentityRoute, matchImageRoute } from "./router.ts";
 import type { Route } from "./routes.ts";
 
@@ -31,6 +34,7 @@ class Exchange {
   fault: string | undefined;
   /** What the cache had of an image's data that was asked for. */
   cache: "hit" | "miss" | undefined;
+  readonly timings = new Timings();
   baseUrl: string;
   /** Whether it is for the identity service, whose errors have a shape of their own. */
   isForIdentity: boolean;
@@ -55,17 +59,18 @@ export async function handle(
   execution: ExecutionContext,
   wait: (ms: number) => Promise<void> = (ms) => scheduler.wait(ms),
 ): Promise<Response> {
-  const isTus = speaksTus(new URL(request.url).pathname);
   const exchange = new Exchange(request, env, execution, wait);
-  let corsOrigins: readonly string[] = [];
+  const isTus = speaksTus(exchange.url.pathname);
+  // Undefined while the settings are wrong, which the answer then says.
+  let config: Config | undefined;
   let response: Response;
   try {
-    const config = loadConfig(env);
-    corsOrigins = config.corsAllowedOrigins;
+    const settings = loadConfig(env);
+    config = settings;
     exchange.requestId = requestIdOf(request, config.maxRequestIdLength, exchange.requestId);
     assertServable(request, config.auth);
     if (isTus) exchange.request = withMeantMethod(request);
-    response = await dispatch(exchange, config);
+    response = await withTimings(exchange.timings, () => dispatch(exchange, settings));
   } catch (error) {
     response = refuse(exchange, error);
   }
@@ -73,21 +78,36 @@ export async function handle(
   const meant = exchange.request;
   const reply = meant.method === "HEAD" ? new Response(null, response) : response;
   reply.headers.set("x-openstack-request-id", exchange.requestId);
-  if (exchange.cache !== undefined)
-    reply.headers.set("server-timing", `cache;desc=${exchange.cache}`);
+  if (config?.tellsTimings) tellTimings(exchange, reply.headers);
   if (isTus) reply.headers.set("tus-resumable", TUS_VERSION);
-  addCorsHeaders(meant, reply.headers, corsOrigins);
+  addCorsHeaders(meant, reply.headers, config?.corsAllowedOrigins ?? []);
+  if (config === undefined || isLogged(config, reply.status)) logExchange(exchange, reply.status);
+  return reply;
+}
+
+function isLogged({ logsRequests }: Config, status: number): boolean {
+  return logsRequests === "all" || (logsRequests === "failed" && status >= 400);
+}
+
+function logExchange(exchange: Exchange, status: number): void {
   log({
     request_id: exchange.requestId,
-    method: meant.method,
+    method: exchange.request.method,
     route: exchange.route,
-    status: reply.status,
+    status,
     ms: Date.now() - exchange.startedAtMs,
     project_id: exchange.projectId,
+    ...exchange.timings.fields(),
     cache: exchange.cache,
     fault: exchange.fault,
   });
-  return reply;
+}
+
+/** What the request waited for until its answer began, and whether the cache had what it asked for. */
+function tellTimings({ timings, cache }: Exchange, headers: Headers): void {
+  const metrics = timings.metrics();
+  if (cache !== undefined) metrics.push(`cache;desc=${cache}`);
+  if (metrics.length > 0) headers.set("server-timing", metrics.join(", "));
 }
 
 /**
@@ -117,6 +137,7 @@ async function dispatch(exchange: Exchange, config: Config): Promise<Response> {
   exchange.isForIdentity = first === "identity";
   if (exchange.isForIdentity) return serveIdentity(exchange, config, path);
   if (first === "healthcheck" && rest.length === 0) return serveHealth(exchange);
+  if (first === "metrics" && rest.length === 0) return serveMetrics(exchange, config);
   const isVersion = isApiVersion(first, config);
   if (isVersion && rest.join("/") !== "") {
     return serveImages(exchange, config, `/v2/${rest.join("/")}`);
@@ -170,6 +191,24 @@ async function serveHealth(exchange: Exchange): Promise<Response> {
   return new Response("OK", { headers: { "content-type": "text/plain; charset=UTF-8" } });
 }
 
+async function serveMetrics(exchange: Exchange, config: Config): Promise<Response> {
+  exchange.route = "/metrics";
+  const identity = await authenticate(withTokenOfBearer(exchange.request), config.auth);
+  exchange.projectId = identity.projectId;
+  exchange.isKnown = !identity.isAnonymous;
+  assertMethod(exchange, ["GET", "HEAD"]);
+  return showMetrics({ config, identity, db: openDatabase(exchange.env.DB) });
+}
+
+/** Prometheus can send a token in `Authorization: Bearer` only (RFC 6750 §2.1). */
+function withTokenOfBearer(request: Request): Request {
+  const [, token] = /^bearer +(\S+)$/i.exec(request.headers.get("authorization") ?? "") ?? [];
+  if (token === undefined || request.headers.has("x-auth-token")) return request;
+  const headers = new Headers(request.headers);
+  headers.set("x-auth-token", token);
+  return new Request(request.url, { headers });
+}
+
 /** The Image API. The order of refusals is contract 01 §1.5: token, route, method, body, then the handler. */
 async function serveImages(exchange: Exchange, config: Config, path: string): Promise<Response> {
   const { request, env, execution, url } = exchange;
@@ -204,7 +243,8 @@ async function serveImages(exchange: Exchange, config: Config, path: string): Pr
     nowMs: exchange.startedAtMs,
     newId: () => crypto.randomUUID(),
     wait: exchange.wait,
-    imageObject: (imageId) => env.IMAGE_OBJECT.get(env.IMAGE_OBJECT.idFromName(imageId)),
+    imageObject: (imageId) =>
+      timedObject(env.IMAGE_OBJECT.get(env.IMAGE_OBJECT.idFromName(imageId))),
     noteCache: (found) => {
       exchange.cache = found;
     },
@@ -212,6 +252,18 @@ async function serveImages(exchange: Exchange, config: Config, path: string): Pr
   };
   if (route.rule === "authenticated") return route.handle(context);
   return route.handle({ ...context, rule: route.rule });
+}
+
+/** An image's object whose calls are noted. */
+function timedObject(stub: DurableObjectStub<ImageObject>): DurableObjectStub<ImageObject> {
+  return new Proxy(stub, {
+    get(_, name) {
+      const method: unknown = Reflect.get(stub, name);
+      if (typeof method !== "function") return method;
+      // A method of a remote object takes any name for one of the remote object's, `apply` too.
+      return (...args: unknown[]) => timed("object", async () => Reflect.apply(method, stub, args));
+    },
+  });
 }
 
 /** Refuses bytes that are not UTF-8 even where nobody reads them (contract REQ-9). */

@@ -66,6 +66,10 @@ export interface Config {
   readonly hashesLocations: boolean;
   /** How long a task is shown after its end. */
   readonly taskTtlMs: number;
+  /** Of which requests a line is logged. */
+  readonly logsRequests: "all" | "failed" | "none";
+  /** Whether answers say what their requests waited for, in the header Server-Timing. */
+  readonly tellsTimings: boolean;
   /** Undefined: there is no cache of image data. */
   readonly imageCache: ImageCacheSettings | undefined;
 }
@@ -138,6 +142,8 @@ export function parseConfig(env: Readonly<Record<string, unknown>>): Config {
       directUrl: read.flag("SHOW_IMAGE_DIRECT_URL", "false"),
     },
     hashesLocations: read.flag("DO_SECURE_HASH", "true"),
+    logsRequests: read.oneOf("LOG_REQUESTS", ["all", "failed", "none"], "all"),
+    tellsTimings: read.oneOf("SERVER_TIMING", ["on", "off"], "on") === "on",
     imageCache: parseImageCache(read),
     // Bytes renew the lease a quarter of it apart; so it is longer than what is promised after the last byte.
     maxBodyBytes: read.integer("MAX_BODY_BYTES", 0, 0) || undefined,

@@ -12,7 +12,7 @@ export default defineConfig({
     cloudflareTest(async () => ({
       wrangler: { configPath: join(root, "wrangler.toml") },
       miniflare: {
-        // Vitest itself loads node:inspector; of Node's modules only node:zlib is used.
+        // Vitest itself loads node:inspector; of Node's modules the Worker uses node:zlib and node:async_hooks.
         compatibilityFlags: ["enable_nodejs_inspector_module"],
         bindings: {
           // One store, as most tests need no more; those of several stores say so.

@@ -21,37 +21,39 @@ export function imageView(
 ): Record<string, unknown> {
   const self = `/v2/images/${image.id}`;
   const copies = stores.isMulti ? stores.byWeight(image.locations) : [];
-  return Object.fromEntries<unknown>([
-    // Custom names never collide with base ones: both parsers of bodies refuse those.
-    ...[...image.properties].filter(
+  // Custom names never collide with base ones: both parsers of bodies refuse those.
+  const custom = Object.fromEntries<unknown>(
+    [...image.properties].filter(
       ([name]) => !NEVER_SHOWN.has(name) && protection.may("read", name),
     ),
-    ["id", image.id],
-    ["name", image.name],
-    ["status", image.status],
-    ["visibility", image.visibility],
-    ["owner", image.owner],
-    ["protected", image.isProtected],
-    ["os_hidden", image.isHidden],
-    ["tags", image.tags],
-    ["disk_format", image.diskFormat],
-    ["container_format", image.containerFormat],
-    ["min_disk", image.minDisk],
-    ["min_ram", image.minRam],
-    ["size", image.size],
-    ["virtual_size", image.virtualSize],
-    ["checksum", image.checksum],
-    ["os_hash_algo", image.osHashAlgo],
-    ["os_hash_value", image.osHashValue],
-    ["created_at", formatTime(image.createdAtMs)],
-    ["updated_at", formatTime(image.updatedAtMs)],
-    ["self", self],
-    ["file", `${self}/file`],
+  );
+  return Object.assign(custom, {
+    id: image.id,
+    name: image.name,
+    status: image.status,
+    visibility: image.visibility,
+    owner: image.owner,
+    protected: image.isProtected,
+    os_hidden: image.isHidden,
+    tags: image.tags,
+    disk_format: image.diskFormat,
+    container_format: image.containerFormat,
+    min_disk: image.minDisk,
+    min_ram: image.minRam,
+    size: image.size,
+    virtual_size: image.virtualSize,
+    checksum: image.checksum,
+    os_hash_algo: image.osHashAlgo,
+    os_hash_value: image.osHashValue,
+    created_at: formatTime(image.createdAtMs),
+    updated_at: formatTime(image.updatedAtMs),
+    self,
+    file: `${self}/file`,
     // Comma-joined text, and only where there is something to tell (contract REP-18).
-    ...(copies.length > 0 ? [["stores", copies.map(({ store }) => store).join(",")] as const] : []),
-    ...Object.entries(locationKeys),
-    ["schema", "/v2/schemas/image"],
-  ]);
+    ...(copies.length > 0 && { stores: copies.map(({ store }) => store).join(",") }),
+    ...locationKeys,
+    schema: "/v2/schemas/image",
+  });
 }
 
 /** What HEAD tells of an image's data, beside the standard headers (ours; contract HDR-9 names the first). */

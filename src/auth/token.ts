@@ -1,6 +1,7 @@
 import { base64url, errors, jwtVerify, SignJWT } from "jose";
 import * as v from "valibot";
 import { Fault } from "../domain/fault.ts";
+import { BoundedMap } from "../lib/bounded-map.ts";
 import {
   type ApplicationCredential,
   type Project,
@@ -69,14 +70,33 @@ export async function signToken(grant: Grant, settings: AuthSettings): Promise<s
   return await new SignJWT(claims).setProtectedHeader({ alg: ALGORITHM, typ: TYPE }).sign(key);
 }
 
+/** Tokens that were found to hold, by their whole text; the settings of an isolate do not change. */
+const held = new WeakMap<AuthSettings, BoundedMap<string, Grant>>();
+const MAX_HELD = 1_000;
+
 /**
- * What the token still grants. Throws the Fault `unauthorized` when it does not hold, or no longer.
+ * What the token still grants. Throws the Fault `unauthorized` when it does not hold, or no longer. One that was checked
+ * before is not checked again but for its time.
  */
 export async function readToken(
   token: string,
   settings: AuthSettings,
   nowMs: number,
 ): Promise<Grant> {
+  const grants = held.get(settings) ?? new BoundedMap<string, Grant>(MAX_HELD);
+  held.set(settings, grants);
+  const known = grants.get(token);
+  if (known !== undefined && isInTime(known, nowMs)) return known;
+  const grant = await checkToken(token, settings, nowMs);
+  grants.set(token, grant);
+  return grant;
+}
+
+function isInTime({ expiresAtMs, credential, user }: Grant, nowMs: number): boolean {
+  return expiresAtMs > nowMs && (credential === null || isUsable(credential, user, nowMs));
+}
+
+async function checkToken(token: string, settings: AuthSettings, nowMs: number): Promise<Grant> {
   const { identity, tokenSecret } = settings;
   const key = await signingKey(tokenSecret);
   const claims = await verifySignature(token, key, nowMs);

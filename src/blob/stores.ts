@@ -3,6 +3,7 @@ import { HttpBlobStore, type ReadRemote } from "./http.ts";
 import { R2BlobStore } from "./r2.ts";
 import { S3BlobStore } from "./s3.ts";
 import type { BlobStore } from "./store.ts";
+import { TimedStore } from "./timed-store.ts";
 
 /** Opens a store by its id. */
 export type OpenStore = (storeId: string) => BlobStore;
@@ -25,10 +26,11 @@ export function storeOpener(
     if (store === undefined) {
       const definition = definitions.find(({ id }) => id === storeId);
       if (definition === undefined) throw new Error(`the store ${storeId} is not configured`);
-      store =
+      store = new TimedStore(
         definition.type === "http"
           ? new HttpBlobStore(storeId, readRemote)
-          : openStore(definition, env);
+          : openStore(definition, env),
+      );
       opened.set(storeId, store);
     }
     return store;

@@ -3,6 +3,7 @@ import { Fault } from "../domain/fault.ts";
 import type { Image } from "../domain/image.ts";
 import type { ImageListQuery } from "../domain/image-list.ts";
 import { isVisible, type Viewer } from "../domain/visibility.ts";
+import { BoundedMap } from "../lib/bounded-map.ts";
 import type { Database } from "./database.ts";
 import { findCandidates } from "./image-candidates.ts";
 import { IS_LISTED_IMAGE, isShownTo, passes } from "./image-filters.ts";
@@ -20,20 +21,43 @@ export async function listImages(
   query: ImageListQuery,
   viewer: Viewer,
 ): Promise<readonly Image[]> {
-  const page = selectPage(db, query, viewer);
-  const rows = await readPage(db, page, query.marker, viewer);
+  const { marker } = query;
+  const rows =
+    marker === undefined
+      ? await readFirstPage(db, query, viewer)
+      : await readPageBehind(db, selectPage(db, query, viewer), marker, viewer);
   return rows.map(imageFromRow);
 }
 
 type PageSelect = NonNullable<ReturnType<typeof selectPage>>;
+type PreparedPage = ReturnType<PageSelect["prepare"]>;
 
-async function readPage(
+/** First pages that were asked for last, by what makes them: a project asks for few different ones over and over. */
+const preparedPages = new WeakMap<Database, BoundedMap<string, PreparedPage>>();
+const MAX_PREPARED = 500;
+
+async function readFirstPage(
   db: Database,
-  page: PageSelect | undefined,
-  marker: string | undefined,
+  query: ImageListQuery,
   viewer: Viewer,
 ): Promise<ImageRow[]> {
-  if (marker === undefined) return page === undefined ? [] : await page;
+  const pages = preparedPages.get(db) ?? new BoundedMap<string, PreparedPage>(MAX_PREPARED);
+  preparedPages.set(db, pages);
+  const key = JSON.stringify([query, viewer], (_, value) =>
+    value instanceof Map ? [...value] : value,
+  );
+  const page = pages.get(key) ?? selectPage(db, query, viewer)?.prepare();
+  if (page === undefined) return [];
+  pages.set(key, page);
+  return page.all();
+}
+
+async function readPageBehind(
+  db: Database,
+  page: PageSelect | undefined,
+  marker: string,
+  viewer: Viewer,
+): Promise<ImageRow[]> {
   const selectMarker = selectImage(db, marker, viewer.projectId);
   const [[markerRow], rows] =
     page === undefined ? [await selectMarker, []] : await db.batch([selectMarker, page]);

@@ -1,8 +1,9 @@
-import { and, eq, getTableColumns, type SQL, sql } from "drizzle-orm";
+import { and, eq, getTableColumns, type Placeholder, type SQL, sql } from "drizzle-orm";
 import type { BatchItem } from "drizzle-orm/batch";
 import { Fault } from "../domain/fault.ts";
 import type { Image, MemberStatus, Membership, Visibility } from "../domain/image.ts";
 import type { Status } from "../domain/status.ts";
+import { BoundedMap } from "../lib/bounded-map.ts";
 import type { Database } from "./database.ts";
 import { images } from "./schema.ts";
 
@@ -16,14 +17,14 @@ export interface FoundImage {
 }
 
 /** The columns of a complete image and the membership of one project: at the most two rows read. */
-export function imageWithMembership(projectId: string | null) {
+export function imageWithMembership(projectId: string | null | Placeholder) {
   return {
     ...getTableColumns(images),
     membership: membershipOf(projectId).as("membership"),
   };
 }
 
-function membershipOf(projectId: string | null): SQL<MemberStatus | null> {
+function membershipOf(projectId: string | null | Placeholder): SQL<MemberStatus | null> {
   // Names in full: Drizzle leaves a column's table out when a query has one table, but this has two.
   return sql<MemberStatus | null>`(
     SELECT m.status FROM image_members AS m
@@ -41,8 +42,28 @@ export async function findImage(
   imageId: string,
   projectId: string | null,
 ): Promise<FoundImage> {
-  const [row] = await selectImage(db, imageId, projectId);
+  const [row] = await preparedSelect(db).all({ imageId, projectId });
   return foundImage(row, imageId);
+}
+
+type PreparedSelect = ReturnType<typeof prepareSelect>;
+
+function prepareSelect(db: Database) {
+  const projectId = sql.placeholder("projectId");
+  return db
+    .select(imageWithMembership(projectId))
+    .from(images)
+    .where(eq(images.id, sql.placeholder("imageId")))
+    .prepare();
+}
+
+const preparedSelects = new WeakMap<Database, PreparedSelect>();
+
+/** The statement that nearly every call makes, put together once. */
+function preparedSelect(db: Database): PreparedSelect {
+  const prepared = preparedSelects.get(db) ?? prepareSelect(db);
+  preparedSelects.set(db, prepared);
+  return prepared;
 }
 
 /** Turns a row of `selectImage` into an image. Throws `image_not_found` for a missing row or a tombstone. */
@@ -83,9 +104,38 @@ export async function updateImage(
   after: Image,
   guards: readonly BatchItem<"sqlite">[] = [],
 ): Promise<void> {
-  const update = imageUpdate(db, before, after);
-  const written = guards.length === 0 ? await update : (await db.batch([update, ...guards]))[0];
+  const written =
+    guards.length === 0
+      ? await updateByItself(db, before, after)
+      : (await db.batch([imageUpdate(db, before, after), ...guards]))[0];
   assertWritten(written, before);
+}
+
+type PreparedUpdate = ReturnType<typeof prepareUpdate>;
+
+function prepareUpdate(db: Database, names: readonly string[]) {
+  const columns = Object.fromEntries(names.map((name) => [name, sql.placeholder(name)]));
+  return db
+    .update(images)
+    .set(columns)
+    .where(and(eq(images.id, sql.placeholder("of")), eq(images.revision, sql.placeholder("at"))))
+    .returning({ revision: images.revision })
+    .prepare();
+}
+
+/** By the columns that are set: there are few sets of columns that change together. */
+const preparedUpdates = new WeakMap<Database, BoundedMap<string, PreparedUpdate>>();
+const MAX_PREPARED = 100;
+
+/** The same statement as `imageUpdate`, put together once. */
+function updateByItself(db: Database, before: Image, after: Image) {
+  const columns = changedColumns(rowFromImage(before), rowFromImage(after));
+  const updates = preparedUpdates.get(db) ?? new BoundedMap<string, PreparedUpdate>(MAX_PREPARED);
+  preparedUpdates.set(db, updates);
+  const names = Object.keys(columns);
+  const update = updates.get(names.join()) ?? prepareUpdate(db, names);
+  updates.set(names.join(), update);
+  return update.all({ ...columns, of: before.id, at: before.revision });
 }
 
 /** Grants work under way more bytes, or takes some back; nobody decides on these, so the revision stays. */
@@ -104,8 +154,17 @@ export async function updateReservation(
 
 /** The same as a statement for a batch; hand what it gives to `assertWritten`. */
 export function imageUpdate(db: Database, before: Image, after: Image) {
-  const { id: _, createdAt: __, ...columns } = rowFromImage(after);
-  return revisionUpdate(db, before, columns);
+  return revisionUpdate(db, before, changedColumns(rowFromImage(before), rowFromImage(after)));
+}
+
+/** What is not as it was, so that indexes and triggers of the rest are left alone. */
+function changedColumns(before: ImageRow, after: ImageRow): Partial<ImageRow> {
+  const isChanged = (name: string) =>
+    JSON.stringify(Reflect.get(before, name)) !== JSON.stringify(Reflect.get(after, name));
+  // The revision is written in any case, for a statement must set something.
+  return Object.fromEntries(
+    Object.entries(after).filter(([name]) => name === "revision" || isChanged(name)),
+  );
 }
 
 /**

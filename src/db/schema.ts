@@ -57,6 +57,20 @@ export const usage = sqliteTable("usage", {
   reservedStage: integer("reserved_stage").notNull(),
 });
 
+export const imageCounts = sqliteTable("image_counts", {
+  status: text().notNull(),
+  visibility: text().notNull(),
+  images: integer().notNull(),
+  bytes: integer().notNull(),
+});
+
+export const eventCounts = sqliteTable("event_counts", {
+  event: text().notNull(),
+  way: text().notNull(),
+  result: text().notNull(),
+  total: integer().notNull(),
+});
+
 export const quotaGuard = sqliteTable("quota_guard", { name: text().notNull() });
 
 export const tasks = sqliteTable("tasks", {

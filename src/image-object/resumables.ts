@@ -2,6 +2,7 @@ import { type HashAlgorithm, RunningDigest } from "../blob/digest.ts";
 import { blobKey } from "../blob/keys.ts";
 import { MAX_RESUMABLE_BYTES, resumablePartBytes } from "../blob/part-size.ts";
 import { withoutValues } from "../db/errors.ts";
+import { countLapse } from "../db/metrics.ts";
 import type { ExpectedHash } from "../domain/expected-hash.ts";
 import { Fault, type FaultCode } from "../domain/fault.ts";
 import type { Hashes, Image } from "../domain/image.ts";
@@ -363,6 +364,7 @@ export class Resumables {
       if (record.expiresAtMs <= nowMs) {
         log({ event: "resumable_upload_expired", image_id: record.imageId });
         await this.#drop(record);
+        await countLapse(this.keeper.db, "resumable-upload");
       } else if (!record.isHanded && record.kind !== "partial" && isThere(record)) {
         await this.#handOver(record, {}).catch((error: unknown) =>
           log({ event: "resumable_upload_not_handed_over", error: String(withoutValues(error)) }),

@@ -1,5 +1,6 @@
 import { blobKey } from "../blob/keys.ts";
 import { findImage } from "../db/images.ts";
+import { countLapse } from "../db/metrics.ts";
 import { Fault } from "../domain/fault.ts";
 import { type Image, withoutData } from "../domain/image.ts";
 import { assertSameSignature, readSignature } from "../domain/image-signature.ts";
@@ -170,6 +171,7 @@ export class Uploads {
     if (upload !== undefined) {
       if (upload.deadlineMs > nowMs) return;
       await this.#giveUp(upload, await this.keeper.present(upload.imageId));
+      await countLapse(this.keeper.db, upload.purpose === "data" ? "file" : "stage");
       log({ event: "upload_lease_expired", image_id: upload.imageId });
       return;
     }

@@ -6,6 +6,7 @@ const encoder = new TextEncoder();
  * starts no escape stays as it is, as Python's `unquote` leaves it.
  */
 export function decodePercent(text: string): string | undefined {
+  if (!text.includes("%")) return text;
   const source = encoder.encode(text);
   const bytes = new Uint8Array(source.length);
   let length = 0;

@@ -25,5 +25,6 @@ export function parseTime(text: string): number | undefined {
 
 /** A time as the API shows it: UTC in whole seconds, `2015-08-27T09:49:58Z` (contract TIM-1). */
 export function formatTime(ms: number): string {
-  return new Date(ms).toISOString().replace(/\.\d+Z$/, "Z");
+  const text = new Date(ms).toISOString();
+  return `${text.slice(0, -".000Z".length)}Z`;
 }

@@ -41,6 +41,8 @@ export const DEFAULT_RULES = {
   cache_clean: "role:admin",
   cache_prune: "role:admin",
   list_cached_nodes: "role:admin",
+  // Ours: GET /metrics.
+  get_metrics: "role:admin",
 } as const;
 
 export type RuleName = keyof typeof DEFAULT_RULES;

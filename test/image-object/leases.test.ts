@@ -34,6 +34,14 @@ const uploader = {
   isAnonymous: false,
 } as const;
 
+/** How many uploads have run out of time, as GET /metrics tells. */
+async function lapses(): Promise<number> {
+  const { results } = await env.DB.prepare(
+    "SELECT total FROM event_counts WHERE event = 'lapse' AND way = 'file'",
+  ).all<{ total: number }>();
+  return results[0]?.total ?? 0;
+}
+
 /** Claims a new image for an upload of which nothing is heard any more. */
 async function claim() {
   const { id } = await service.createEmpty(owner);
@@ -60,7 +68,9 @@ describe("an upload of which nothing is heard any more", () => {
     expect(await runDurableObjectAlarm(object.stub)).toBe(true);
     expect(await service.show(owner, id)).toMatchObject({ status: "saving" });
     passTime(1);
+    const countedBefore = await lapses();
     expect(await runDurableObjectAlarm(object.stub)).toBe(true);
+    expect(await lapses()).toBe(countedBefore + 1);
     await expectQueued(id);
     await expectRetryWorks(id);
     await expectNothingLeft(id);

@@ -249,6 +249,8 @@ const BAD: Readonly<Record<string, readonly string[]>> = {
   IMAGE_CACHE: ["", "yes", "true", "ON", "1"],
   IMAGE_CACHE_MAX_SIZE: [...NO_INTEGERS, "-1", "10GB"],
   IMAGE_CACHE_STALL_TIME: [...NO_INTEGERS, "0", "-1", "2592001"],
+  SERVER_TIMING: ["", "yes", "true", "ON", "1"],
+  LOG_REQUESTS: ["", "ALL", "errors", "off", "true"],
   UPLOAD_EXPIRY_SECONDS: [...NO_INTEGERS, "59", "-1", "2592001"],
   UPLOAD_LEASE_SECONDS: [...NO_INTEGERS, "0", "-1", "86401"],
   TOKEN_TTL_SECONDS: ["0", "-1", "1.5", "soon", "99999999999"],
