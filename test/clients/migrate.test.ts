@@ -50,17 +50,27 @@ async function checkOut(databaseId: string): Promise<void> {
 
 const triggers = [
   "cache_entries_deleted",
+  "image_counts_by_insert",
+  "image_counts_by_update",
   "image_members_added",
   "images_deleted",
   "images_described",
   "images_inserted",
+  "images_renamed",
   "images_reshared",
+  "images_shown",
   "images_tagged",
+  "tasks_counted_by_insert",
+  "tasks_counted_by_update",
+  "uploads_counted",
   "usage_by_insert",
   "usage_by_update",
 ];
 
-const migrations = ["0001_images", "0002_imports", "0003_usage", "0004_cache"];
+const migrations = [
+  ...["0001_images", "0002_imports", "0003_usage", "0004_cache"],
+  ...["0005_list_orders", "0006_metrics"],
+];
 const applied = migrations.map((name) => `Applied ${name}.sql.\n`).join("");
 
 /** The names of a database's tables or triggers, in order. */
@@ -79,6 +89,47 @@ async function namesOf(type: string): Promise<unknown[]> {
   database.close();
   return names;
 }
+
+/** Images of all kinds, as a service of any version would have put them in. */
+const SOME_IMAGES = `
+  WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60)
+  INSERT INTO images (id, status, visibility, owner, name, hidden, size, created_at, updated_at, tags, properties,
+    locations)
+  SELECT 'image-' || i, CASE i % 5 WHEN 0 THEN 'deleted' WHEN 1 THEN 'queued' ELSE 'active' END,
+    CASE i % 4 WHEN 0 THEN 'public' WHEN 1 THEN 'community' WHEN 2 THEN 'shared' ELSE 'private' END,
+    iif(i % 7, 'p' || (i % 3), NULL), iif(i % 6, 'n' || (i % 4), NULL), i % 3 = 0, i, i, i,
+    iif(i % 2, '["a","b"]', '[]'), iif(i % 3, '{"os":"x","none":null}', '{}'), '[{"store":"s","key":"k"}]'
+  FROM n`;
+const SOME_MEMBERS = `
+  INSERT INTO image_members (image_id, member_id, status, created_at, updated_at, image_created_at)
+  SELECT id, 'm', 'accepted', 0, 0, created_at FROM images WHERE visibility = 'shared'`;
+
+it("migrations make the same of what is there as of what comes after them", async () => {
+  const apply = async (database: DatabaseSync, names: readonly string[]) => {
+    for (const name of names) {
+      database.exec(await readFile(join(root, "migrations", `${name}.sql`), "utf8"));
+    }
+  };
+  const contents = async (before: readonly string[]) => {
+    const database = new DatabaseSync(":memory:");
+    await apply(database, before);
+    database.exec(SOME_IMAGES);
+    database.exec(SOME_MEMBERS);
+    await apply(database, migrations.slice(before.length));
+    const tables = namesIn(database, "table").map((name) => {
+      const rows = database.prepare(`SELECT * FROM ${name}`).all();
+      return [name, rows.map((row) => JSON.stringify(row)).sort()];
+    });
+    database.close();
+    return Object.fromEntries(tables);
+  };
+  const fresh = await contents(migrations);
+  expect(fresh.image_tags.length).toBeGreaterThan(20);
+  expect(fresh.image_counts.length).toBeGreaterThan(5);
+  for (const count of [2, 3, 4, 5]) {
+    expect(await contents(migrations.slice(0, count)), `after ${count}`).toEqual(fresh);
+  }
+});
 
 describe("scripts/migrate.mjs", () => {
   it("makes the tables and triggers once, and a server finds nothing left to do", async () => {
