@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { cloudflareTest, readD1Migrations } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
@@ -32,6 +33,8 @@ export default defineConfig({
     include: ["test/{unit,worker,image-object}/**/*.test.ts"],
     globalSetup: ["test/support/s3-server.ts", "test/support/source-server.ts"],
     setupFiles: ["test/setup.ts"],
+    // Half of what a test waits for is not its own work, so that two have room on two cores.
+    maxWorkers: Math.max(2, Math.floor(availableParallelism() / 2)),
     // Some tests move hundreds of MiB, on machines that have other work as well.
     testTimeout: 20_000,
     // A log line a request is worth reading only when its test fails.
