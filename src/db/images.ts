@@ -161,9 +161,11 @@ export function imageUpdate(db: Database, before: Image, after: Image) {
 function changedColumns(before: ImageRow, after: ImageRow): Partial<ImageRow> {
   const isChanged = (name: string) =>
     JSON.stringify(Reflect.get(before, name)) !== JSON.stringify(Reflect.get(after, name));
-  // The revision is written in any case, for a statement must set something.
+  // What is reserved changes without the revision, so it may be another than it was: a change of the record leaves it
+  // alone, and one of the status, with which work ends, sets it.
+  const always = before.status === after.status ? ["revision"] : ["revision", "reserved"];
   return Object.fromEntries(
-    Object.entries(after).filter(([name]) => name === "revision" || isChanged(name)),
+    Object.entries(after).filter(([name]) => always.includes(name) || isChanged(name)),
   );
 }
 

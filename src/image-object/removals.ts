@@ -31,9 +31,10 @@ export class Removals {
    * lease later.
    */
   async owing(doomed: readonly Owed[], write: () => Promise<void>): Promise<void> {
+    if (doomed.length === 0) return write();
     const { ledger, config } = this.keeper;
     const { owed } = await ledger.read();
-    if (doomed.length > 0) await ledger.write({ owed: [...owed, ...doomed] });
+    await ledger.write({ owed: [...owed, ...doomed] });
     try {
       await write();
     } catch (error) {
