@@ -188,8 +188,9 @@ async function main(): Promise<void> {
     }
     await servers.stop();
     const heads = other ? [...HEADS, other.name] : HEADS;
-    const command = ["npm run bench", "--", ...process.argv.slice(2)].join(" ");
-    console.log(`${provenance(command)} CPU and peak memory are those of the whole workerd, the`);
+    console.log(
+      `${provenance("npm run bench")} CPU and peak memory are those of the whole workerd, the`,
+    );
     console.log(
       "simulators of D1 and R2 included; counted is one request, everything behind it too.\n",
     );

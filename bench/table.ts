@@ -18,9 +18,14 @@ function pad(text: string, width: number, column: number): string {
   return column === 0 ? text.padEnd(width) : text.padStart(width);
 }
 
-/** What the figures were got on and how, to stand above a table. */
-export function provenance(command: string): string {
+/** What the figures were got on and how, to stand above a table; without a token, for that is not to be shown around. */
+export function provenance(script: string): string {
   const [cpu] = cpus();
+  const given = process.argv
+    .slice(2)
+    .join(" ")
+    .replace(/--token[= ]\S+/, "--token …");
+  const command = given === "" ? script : `${script} -- ${given}`;
   return `\`${command}\`; ${cpus().length} cores (${cpu?.model.trim() ?? "unknown"}), Node ${process.versions.node}.`;
 }
 
