@@ -35,6 +35,7 @@ type PreparedPage = ReturnType<PageSelect["prepare"]>;
 /** First pages that were asked for last, by what makes them: a project asks for few different ones over and over. */
 const preparedPages = new WeakMap<Database, BoundedMap<string, PreparedPage>>();
 const MAX_PREPARED = 500;
+const MAX_KEY_CHARACTERS = 1_000;
 
 async function readFirstPage(
   db: Database,
@@ -48,7 +49,7 @@ async function readFirstPage(
   );
   const page = pages.get(key) ?? selectPage(db, query, viewer)?.prepare();
   if (page === undefined) return [];
-  pages.set(key, page);
+  if (key.length <= MAX_KEY_CHARACTERS) pages.set(key, page);
   return page.all();
 }
 
