@@ -92,7 +92,11 @@ function changes({ ownIds, sharedIds }: Samples): SmallCase[] {
       headers: { "content-type": "application/openstack-images-v2.1-json-patch" },
       body: JSON.stringify([{ op: "add", path: "/bench", value: String(n) }]),
     })),
-    change("tag", 0.5, (n) => ({ method: "PUT", path: `/v2/images/${own(n)}/tags/bench-${n}` })),
+    // Put on, and taken off when all have it.
+    change("tag", 0.5, (n) => ({
+      method: Math.floor(n / ownIds.length) % 2 === 0 ? "PUT" : "DELETE",
+      path: `/v2/images/${own(n)}/tags/bench`,
+    })),
     change("member add", undefined, (n) => ({
       method: "POST",
       path: `/v2/images/${at(sharedIds, n)}/members`,

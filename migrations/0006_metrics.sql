@@ -42,13 +42,15 @@ CREATE TABLE event_counts (
   PRIMARY KEY (event, way, result)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TRIGGER uploads_counted AFTER UPDATE OF status ON images
+-- An upload to the staging area has succeeded when its bytes are staged, whatever becomes of them.
+CREATE TRIGGER uploads_counted AFTER UPDATE OF status, staged ON images
 WHEN (OLD.status = 'saving' AND NEW.status IN ('active', 'queued'))
-  OR (OLD.status = 'uploading' AND NEW.status = 'queued')
+  OR (OLD.status = 'uploading' AND NEW.status = 'queued' AND OLD.staged IS NULL)
+  OR (OLD.staged IS NULL AND NEW.staged IS NOT NULL)
 BEGIN
   INSERT INTO event_counts (event, way, result, total)
     VALUES ('upload', iif(OLD.status = 'saving', 'file', 'stage'),
-      iif(NEW.status = 'active', 'success', 'failure'), 1)
+      iif(NEW.status = 'queued', 'failure', 'success'), 1)
     ON CONFLICT (event, way, result) DO UPDATE SET total = total + 1;
 END;
 

@@ -62,10 +62,11 @@ function familiesOf({ images, projects, events }: Metrics): Family[] {
         sum(images.filter((row) => row.visibility === visibility).map(({ bytes }) => bytes)),
       ]),
     ),
-    counter("glimpse_uploads_total", "Uploads that have ended, by way and result.", [
-      ...countedBy("upload"),
-      ...countedBy("task", [RESUMABLE]),
-    ]),
+    counter(
+      "glimpse_uploads_total",
+      "Uploads that have ended, but for those whose image was deleted, by way and result.",
+      [...countedBy("upload"), ...countedBy("task", [RESUMABLE])],
+    ),
     counter(
       "glimpse_upload_leases_expired_total",
       "Uploads given up because no more bytes came; they count as failures, too.",

@@ -113,8 +113,14 @@ export async function updateImage(
 
 type PreparedUpdate = ReturnType<typeof prepareUpdate>;
 
-function prepareUpdate(db: Database, names: readonly string[]) {
-  const columns = Object.fromEntries(names.map((name) => [name, sql.placeholder(name)]));
+function prepareUpdate(db: Database, changed: Partial<ImageRow>) {
+  // A null for a placeholder would become the JSON of it in a column of JSON.
+  const columns = Object.fromEntries(
+    Object.entries(changed).map(([name, value]) => [
+      name,
+      value === null ? null : sql.placeholder(name),
+    ]),
+  );
   return db
     .update(images)
     .set(columns)
@@ -123,7 +129,7 @@ function prepareUpdate(db: Database, names: readonly string[]) {
     .prepare();
 }
 
-/** By the columns that are set: there are few sets of columns that change together. */
+/** By the columns that are set, and set to null: there are few sets of columns that change together. */
 const preparedUpdates = new WeakMap<Database, BoundedMap<string, PreparedUpdate>>();
 const MAX_PREPARED = 100;
 
@@ -132,9 +138,11 @@ function updateByItself(db: Database, before: Image, after: Image) {
   const columns = changedColumns(rowFromImage(before), rowFromImage(after));
   const updates = preparedUpdates.get(db) ?? new BoundedMap<string, PreparedUpdate>(MAX_PREPARED);
   preparedUpdates.set(db, updates);
-  const names = Object.keys(columns);
-  const update = updates.get(names.join()) ?? prepareUpdate(db, names);
-  updates.set(names.join(), update);
+  const key = Object.entries(columns)
+    .map(([name, value]) => (value === null ? `no ${name}` : name))
+    .join();
+  const update = updates.get(key) ?? prepareUpdate(db, columns);
+  updates.set(key, update);
   return update.all({ ...columns, of: before.id, at: before.revision });
 }
 

@@ -5,7 +5,9 @@ import { openDatabase } from "../../src/db/database.ts";
 import { countLapse } from "../../src/db/metrics.ts";
 import { admin, type Caller, member, owner, ownersReader } from "../support/callers.ts";
 import { CountingService } from "../support/counting.ts";
+import { beginImport, stage } from "../support/imports.ts";
 import { Service } from "../support/service.ts";
+import { TestedObject } from "../support/tested-object.ts";
 
 const service = new Service();
 
@@ -111,6 +113,22 @@ describe("what /metrics tells", () => {
     const short = { "content-length": "4", "content-md5": "AAAAAAAAAAAAAAAAAAAAAA==" };
     expect(await growth(samples, () => service.upload(owner, id, "data", short))).toEqual([0, 1]);
     expect(await growth(samples, () => service.upload(owner, id, "data"))).toEqual([1, 0]);
+  });
+
+  it("counts what was staged, and what could not be", async () => {
+    const samples = ["success", "failure"].map(
+      (result) => `glimpse_uploads_total{way="stage",result="${result}"}`,
+    );
+    const { id } = await service.createEmpty(owner);
+    const wrong = { "content-md5": "AAAAAAAAAAAAAAAAAAAAAA==" };
+    expect(await growth(samples, () => stage(service, owner, id, "data", wrong))).toEqual([0, 1]);
+    expect(await growth(samples, () => stage(service, owner, id, "data"))).toEqual([1, 0]);
+    const importing = async () => {
+      await beginImport(service, owner, id, "glance-direct");
+      await new TestedObject(id).ringAll(service.env);
+    };
+    expect(await growth(samples, importing)).toEqual([0, 0]);
+    expect(await service.show(owner, id)).toMatchObject({ status: "active" });
   });
 
   it("counts imports, uploads by tus and added locations by their tasks, once", async () => {

@@ -353,6 +353,59 @@ describe("filters", () => {
   });
 });
 
+describe("a marker that the filters leave out", () => {
+  const sketches = Array.from({ length: 24 }, (_, n): ImageSketch => {
+    const [name = null] = [["a", "b", "", null, "B"][n % 5] ?? null];
+    return {
+      id: id(100 + n),
+      owner: n % 3 === 0 ? "p2" : "p1",
+      visibility: VISIBILITIES[n % 4] ?? "private",
+      name,
+      status: n % 2 === 0 ? "active" : "queued",
+      diskFormat: n % 4 === 0 ? null : n % 4 === 1 ? "raw" : "qcow2",
+      size: n % 6 === 0 ? null : n % 3,
+      createdAtMs: Math.floor(n / 2),
+      tags: n % 2 === 0 ? ["t"] : [],
+    };
+  });
+
+  it.each(
+    [
+      "name=a",
+      "status=active",
+      "disk_format=raw",
+      "tag=t",
+      "name=in:a,b",
+      "visibility=private",
+      "",
+    ].flatMap((filter) =>
+      ["name", "status", "disk_format", "size", "id", "updated_at"].map(
+        (key) => [filter, key] as const,
+      ),
+    ),
+  )("PAG-10, SRT-9: stands where it would stand, with '%s' by %s", async (filter, key) => {
+    const images = await store(sketches);
+    for (const sort of [`${key}:asc`, `${key}:desc`, `${key}:asc,created_at:desc`]) {
+      for (const viewer of [memberOf("p1"), adminOf("p2")]) {
+        const list = query(`${filter}&sort=${sort}`);
+        const everything = listByHand(
+          images,
+          [],
+          query(`visibility=all&sort=${sort}`),
+          adminOf("p1"),
+        );
+        const order = new Map(everything.map((image, at) => [image.id, at]));
+        const all = listByHand(images, [], list, viewer).map((image) => image.id);
+        for (const marker of everything.filter((image) => viewer.seesAll || image.owner === "p1")) {
+          const behind = all.filter((one) => (order.get(one) ?? 0) > (order.get(marker.id) ?? 0));
+          const search = `${filter}&sort=${sort}&marker=${marker.id}`;
+          expect(await idsOf(search, viewer), search).toEqual(behind);
+        }
+      }
+    }
+  });
+});
+
 describe("order", () => {
   it("SRT-10, PAG-11: null comes before the empty text and zero, and no page loses or repeats it", async () => {
     await store([
