@@ -167,8 +167,11 @@ export function imageUpdate(db: Database, before: Image, after: Image) {
 
 /** What is not as it was, so that indexes and triggers of the rest are left alone. */
 function changedColumns(before: ImageRow, after: ImageRow): Partial<ImageRow> {
-  const isChanged = (name: string) =>
-    JSON.stringify(Reflect.get(before, name)) !== JSON.stringify(Reflect.get(after, name));
+  const isChanged = (name: string) => {
+    const [was, is]: unknown[] = [Reflect.get(before, name), Reflect.get(after, name)];
+    if (was === is) return false;
+    return typeof is !== "object" || JSON.stringify(was) !== JSON.stringify(is);
+  };
   // What is reserved changes without the revision, so it may be another than it was: a change of the record leaves it
   // alone, and one of the status, with which work ends, sets it.
   const always = before.status === after.status ? ["revision"] : ["revision", "reserved"];
