@@ -102,10 +102,14 @@ export function usedOf(of: QuotaName, usage: Usage): number {
   }
 }
 
-/** That a limit would be passed, with the figures (contract 10 §9, Task message). */
+/**
+ * That a limit would be passed, with the figures (contract 10 §9, Task message). Units are counted as the guard of a write
+ * counts them (db/usage.ts): what is more is whole units more of all that is used then.
+ */
 export function quotaFault({ name, of, maximum, unit }: Limit, usage: Usage, delta: number): Fault {
-  const used = Math.floor(usedOf(of, usage) / unit);
-  const more = Math.floor(delta / unit);
+  const usedNow = usedOf(of, usage);
+  const used = Math.floor(usedNow / unit);
+  const more = Math.floor((usedNow + delta) / unit) - used;
   return new Fault("quota_over", { name, maximum, usage: used, delta: more });
 }
 

@@ -249,6 +249,18 @@ describe("limits", () => {
     expect(await rowOf(owner.projectId)).toEqual(await sumOf(owner.projectId));
   });
 
+  it("12 §6: names figures that are over the limit, of parts of a MiB that come to a whole one too", async () => {
+    const service = limited({ image_size_total: 4 });
+    await service.createActive(owner, bytesOf(4.5 * MiB));
+    const { id } = await service.createEmpty(owner);
+    const body = bytesOf(0.6 * MiB);
+    const announced = { "content-length": String(body.length) };
+    const response = await service.upload(owner, id, body, announced);
+    expect(response.status).toBe(413);
+    expect(await response.text()).toContain("over limit of 4 due to current usage 4 and delta 1");
+    expect((await service.upload(owner, id, bytesOf(0.4 * MiB))).status).toBe(204);
+  });
+
   it("12 §6 The project: is the requester's, not the image owner's", async () => {
     const service = limited(
       { image_size_total: 1 },
