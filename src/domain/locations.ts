@@ -260,6 +260,8 @@ function withData(image: Image, { algorithm, value, checksum }: Partial<Validati
   return {
     ...image,
     status: "active",
+    // What was granted to uploads of the queued image, whose bytes are not wanted any more.
+    reservedBytes: 0,
     virtualSize: null,
     checksum: checksum ?? null,
     osHashAlgo: algorithm ?? null,

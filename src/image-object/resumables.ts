@@ -174,7 +174,7 @@ export class Resumables {
     request: AppendRequest,
     body: ReadableStream<Uint8Array>,
   ): Promise<ResumableView> {
-    await this.#seize(id);
+    await this.#seize(caller, id);
     const work = new Work();
     try {
       const { record, image } = await this.keeper.alone(() =>
@@ -229,10 +229,12 @@ export class Resumables {
     });
     // A client that is still sending may well miss the answer.
     if (isRefused) await this.imports.noteRefusal(record, failure);
+    // A request may fail behind its last byte: the client is told that all are there, and will send no more.
+    if (!isRefused && record.kind === "whole" && isThere(record)) {
+      const hashes = (await this.#live.get(id)?.digest.finish()) ?? {};
+      await this.keeper.alone(async () => this.#handOver(await this.#present(id), hashes));
+    }
     if (failure !== undefined) throw failure;
-    if (record.kind !== "whole" || !isThere(record)) return record;
-    const hashes = (await live?.digest.finish()) ?? {};
-    await this.keeper.alone(async () => this.#handOver(await this.#present(id), hashes));
     return record;
   }
 
@@ -265,7 +267,10 @@ export class Resumables {
   }
 
   /** Makes a silent request give way to another for the same upload; one that brings bytes does not. */
-  async #seize(id: string): Promise<void> {
+  async #seize(caller: Caller, id: string): Promise<void> {
+    if (!this.#works.has(id)) return;
+    // Who may not ask learns nothing of it, and ends nothing.
+    await this.#find((await this.keeper.findPermitted(caller)).id, id);
     const work = this.#works.get(id);
     if (work === undefined) return;
     if (Date.now() - work.lastByteMs < SILENT_MS) throw new Fault("upload_locked");
@@ -277,10 +282,14 @@ export class Resumables {
 
   /** How far an upload is. Whoever asks means to go on with it. */
   async show(caller: Caller, id: string): Promise<ResumableView> {
-    await this.#seize(id);
+    await this.#seize(caller, id);
     return this.keeper.alone(async () => {
       const image = await this.keeper.findPermitted(caller);
-      return viewOf(await this.#find(image.id, id));
+      const record = await this.#find(image.id, id);
+      const isLeft = !record.isHanded && record.kind !== "partial" && isThere(record);
+      // Nobody sends more to an upload that is told to be complete.
+      if (isLeft && image.status === "queued") await this.#tryHandOver(record);
+      return viewOf(record);
     });
   }
 
@@ -366,13 +375,18 @@ export class Resumables {
         await this.#drop(record);
         await countLapse(this.keeper.db, "resumable-upload");
       } else if (!record.isHanded && record.kind !== "partial" && isThere(record)) {
-        await this.#handOver(record, {}).catch((error: unknown) =>
-          log({ event: "resumable_upload_not_handed_over", error: String(withoutValues(error)) }),
-        );
+        await this.#tryHandOver(record);
       } else {
         await ledger.write({ resumables: [{ ...record, dueMs: record.expiresAtMs }] });
       }
     }
+  }
+
+  /** Under the lock: the same as `#handOver`, for what another time may go better. */
+  async #tryHandOver(record: Resumable): Promise<void> {
+    await this.#handOver(record, {}).catch((error: unknown) =>
+      log({ event: "resumable_upload_not_handed_over", error: String(withoutValues(error)) }),
+    );
   }
 
   /**

@@ -63,6 +63,37 @@ describe("a whole upload", () => {
     },
   );
 
+  it.each([5, 9 * MiB])(
+    "is at its end with its last byte, though its request breaks off: %i bytes",
+    async (size) => {
+      const data = bytesOf(size);
+      const { id } = await service.createEmpty(owner);
+      const upload = await tus.create(owner, id, { "upload-length": String(size) });
+      const broken = bodyOf(async function* () {
+        yield data;
+        throw new Error("cut");
+      });
+      expect((await tus.send(owner, upload, 0, broken)).status).toBe(400);
+      // A client that hears this sends no more.
+      expect(await tus.offset(owner, upload)).toBe(size);
+      await expectUploaded(id, data);
+    },
+  );
+
+  it("UPL-6: that is under way is not there for others", async () => {
+    const { id } = await service.createEmpty(owner, { visibility: "private" });
+    const upload = await tus.create(owner, id, { "upload-length": "10" });
+    const strangers: number[] = [];
+    const body = bodyOf(async function* () {
+      yield bytesOf(5);
+      strangers.push((await tus.head(stranger, upload)).status);
+      strangers.push((await tus.send(stranger, upload, 0, "x")).status);
+      yield bytesOf(5);
+    });
+    expect(await tus.patch(owner, upload, 0, body)).toBe(10);
+    expect(strangers).toEqual([404, 404]);
+  });
+
   it("keeps every byte that came before its request broke off", async () => {
     const data = bytesOf(20 * MiB + 3);
     const { id } = await service.createEmpty(owner);

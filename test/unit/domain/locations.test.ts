@@ -232,6 +232,8 @@ describe("locations in a patch", () => {
       locations: [{ store: "http", key: URL_A }],
     });
     expect(urlsOf(patch(queued, [replace(at(URL_A), at(URL_B))]))).toEqual([URL_A, URL_B]);
+    // Bytes that were granted to uploads of it come back.
+    expect(patch({ ...queued, reservedBytes: 7 }, [add(at(URL_A))]).reservedBytes).toBe(0);
   });
 
   it("LOP-11, NUL-3: not without both formats, which may come with the same patch", () => {
