@@ -47,7 +47,7 @@ export class ImageSchema {
     };
   }
 
-  /** Refuses a value that the named property cannot have (contract SL-2, SL-4). */
+  /** Refuses a value that the named property cannot have (contract SIN-2, SIN-4). */
   validate(name: string, value: unknown): void {
     const reason = findFailure(this.#properties.get(name) ?? UNDECLARED, value);
     if (reason !== undefined) throw new Fault("invalid_value", { name: abbreviate(name), reason });

@@ -36,7 +36,7 @@ const TYPE_TESTS: Readonly<Record<JsonType, (value: unknown) => boolean>> = {
   object: isJsonObject,
 };
 
-/** The first keyword a value fails, in a sentence that names both (contract SL-3, SL-4), or undefined. */
+/** The first keyword a value fails, in a sentence that names both (contract SIN-3, SIN-4), or undefined. */
 export function findFailure(schema: ValueSchema, value: unknown): string | undefined {
   const types = typeof schema.type === "string" ? [schema.type] : schema.type;
   if (!types.some((type) => TYPE_TESTS[type](value))) {

@@ -97,7 +97,7 @@ const ALGORITHMS = ["md5", "sha1", "sha256", "sha512"];
 /** An address is kept in the image's row and in its task; this bound is ours. */
 const MAX_URL_CHARACTERS = 2048;
 
-/** Contract SL-1. */
+/** Contract SIN-1. */
 const REQUEST: ValueSchema = {
   type: "object",
   required: ["url"],

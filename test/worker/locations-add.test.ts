@@ -185,7 +185,7 @@ describe("what is refused at once", () => {
     { url: "http://a/", validation_data: { os_hash_value: "x" } },
     { url: "http://a/", validation_data: { os_hash_algo: "sha384", os_hash_value: "x" } },
     { url: "http://a/", validation_data: { more: "x" } },
-  ])("LEP-3, SL-1: %j is 400, whether or not there is such an image", async (body) => {
+  ])("LEP-3, SIN-1: %j is 400, whether or not there is such an image", async (body) => {
     const { id } = await service.createActive(owner, "x");
     await refuse(400, id, body);
     await refuse(400, crypto.randomUUID(), body);

@@ -195,7 +195,7 @@ describe("the check of one value", () => {
     expect(keywordsOf("container_format", narrow)?.enum).toEqual([null, "bare"]);
   });
 
-  it("SL-3, CRE-4: minimums are integers, of any sign as far as the schema goes", () => {
+  it("SIN-3, CRE-4: minimums are integers, of any sign as far as the schema goes", () => {
     expect(check("min_disk", 1)).toBe(ok);
     expect(check("min_disk", -1)).toBe(ok);
     for (const value of ["1", true, 1.5, null]) expect(check("min_ram", value)).toBe(bad);
@@ -210,7 +210,7 @@ describe("the check of one value", () => {
     expect(check("cinder_encryption_key_deletion_policy", "later")).toBe(bad);
   });
 
-  it("SL-4: the caller reads the property, the keyword and the value", () => {
+  it("SIN-4: the caller reads the property, the keyword and the value", () => {
     expect(textOf(() => schema.validate("visibility", "secret"))).toBe(
       'Invalid value for visibility: "secret" does not meet enum (community, public, private, shared)',
     );

@@ -6,7 +6,7 @@ function passes(schema: ValueSchema, value: unknown): boolean {
 }
 
 describe("findFailure", () => {
-  it("SL-3: true and 1.5 are no integers, 1.0 is one", () => {
+  it("SIN-3: true and 1.5 are no integers, 1.0 is one", () => {
     expect(passes({ type: "integer" }, true)).toBe(false);
     expect(passes({ type: "integer" }, 1.5)).toBe(false);
     expect(passes({ type: "integer" }, "1")).toBe(false);
@@ -14,14 +14,14 @@ describe("findFailure", () => {
     expect(passes({ type: "integer" }, JSON.parse("1e400"))).toBe(false);
   });
 
-  it("SL-3: a list of types takes any of them", () => {
+  it("SIN-3: a list of types takes any of them", () => {
     const schema: ValueSchema = { type: ["null", "string"] };
     expect(passes(schema, null)).toBe(true);
     expect(passes(schema, "")).toBe(true);
     expect(passes(schema, 0)).toBe(false);
   });
 
-  it("SL-3: null, an array and an object are three types", () => {
+  it("SIN-3: null, an array and an object are three types", () => {
     expect(passes({ type: "object" }, {})).toBe(true);
     expect(passes({ type: "object" }, [])).toBe(false);
     expect(passes({ type: "object" }, null)).toBe(false);
@@ -29,7 +29,7 @@ describe("findFailure", () => {
     expect(passes({ type: "boolean" }, "true")).toBe(false);
   });
 
-  it("SL-3: enum compares exactly", () => {
+  it("SIN-3: enum compares exactly", () => {
     const schema: ValueSchema = { type: ["null", "string"], enum: [null, "raw"] };
     expect(passes(schema, "raw")).toBe(true);
     expect(passes(schema, null)).toBe(true);
@@ -37,7 +37,7 @@ describe("findFailure", () => {
     expect(passes(schema, "raw ")).toBe(false);
   });
 
-  it("SL-3: a pattern is a search unless it anchors itself", () => {
+  it("SIN-3: a pattern is a search unless it anchors itself", () => {
     expect(passes({ type: "string", pattern: "b" }, "abc")).toBe(true);
     expect(passes({ type: "string", pattern: "^b" }, "abc")).toBe(false);
     expect(passes({ type: "string", pattern: "^b$" }, "b\n")).toBe(false);
@@ -76,7 +76,7 @@ describe("findFailure", () => {
     expect(passes({ type: "object", required: ["toString"] }, {})).toBe(false);
   });
 
-  it("SL-4: names the keyword and a short form of the value", () => {
+  it("SIN-4: names the keyword and a short form of the value", () => {
     expect(findFailure({ type: "string", enum: ["a", "b"] }, "c")).toBe(
       '"c" does not meet enum (a, b)',
     );

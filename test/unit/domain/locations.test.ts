@@ -361,11 +361,11 @@ describe("the call that adds a location", () => {
     { url: URL_A, validation_data: { os_hash_algo: "MD5", os_hash_value: MD5 } },
     { url: URL_A, validation_data: { os_hash_algo: "md5", os_hash_value: 5 } },
     { url: URL_A, validation_data: { os_hash_algo: "sha1", os_hash_value: "a".repeat(129) } },
-  ])("SL-1, LEP-3: refuses %j", (body) => {
+  ])("SIN-1, LEP-3: refuses %j", (body) => {
     expect(parsing(body)).toBe("400 invalid_value");
   });
 
-  it("SL-1: takes an address, with a hash or without, and ignores what it does not know", () => {
+  it("SIN-1: takes an address, with a hash or without, and ignores what it does not know", () => {
     const plain = { url: URL_A, validation: undefined };
     expect(parseLocationRequest({ url: URL_A })).toEqual(plain);
     expect(parseLocationRequest({ url: URL_A, validation_data: {} })).toEqual(plain);

@@ -247,7 +247,7 @@ describe("a property in a patch", () => {
     expect(parsing([{ op: "add", path: "/note", value: "" }])).toBe("no fault");
   });
 
-  it("SL-2, SI-40: is judged alone, without what create requires", () => {
+  it("SIN-2, SI-40: is judged alone, without what create requires", () => {
     const own = buildImageSchema(limits, '{"properties":{},"required":["team"]}');
     const body = [{ op: "add", path: "/note", value: "x" }];
     expect(outcome(() => parsePatch("v2.1", body, own))).toBe("no fault");
