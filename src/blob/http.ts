@@ -1,5 +1,5 @@
 import { Fault } from "../domain/fault.ts";
-import type { BlobStore, ByteRange, PartReceipt, StoredBlob } from "./store.ts";
+import type { BlobStore, ByteRange, PartReceipt, PutReceipt, StoredBlob } from "./store.ts";
 
 /** Reads data at an address on other people's servers, as `BlobStore.read` does by a key. */
 export type ReadRemote = (url: string, range?: ByteRange) => Promise<StoredBlob | undefined>;
@@ -9,6 +9,8 @@ export type ReadRemote = (url: string, range?: ByteRange) => Promise<StoredBlob 
  * §1, http type). Reads throw the Faults `store_unavailable` and `range_unsupported`.
  */
 export class HttpBlobStore implements BlobStore {
+  readonly putting = { maxBytes: 0, tellsMd5: false };
+
   constructor(
     private readonly storeId: string,
     private readonly readRemote: ReadRemote,
@@ -23,7 +25,7 @@ export class HttpBlobStore implements BlobStore {
 
   async abortMultipart(): Promise<void> {}
 
-  async put(): Promise<void> {
+  async put(): Promise<PutReceipt> {
     throw this.#readOnly();
   }
 

@@ -1,5 +1,12 @@
 import { Fault } from "../domain/fault.ts";
-import type { BlobStore, ByteRange, PartReceipt, PartStream, StoredBlob } from "./store.ts";
+import type {
+  BlobStore,
+  ByteRange,
+  PartReceipt,
+  PutReceipt,
+  SizedStream,
+  StoredBlob,
+} from "./store.ts";
 
 const MIN_PART_BYTES = 5 * 1024 * 1024;
 
@@ -14,6 +21,7 @@ export class MemoryBlobStore implements BlobStore {
   readonly objects = new Map<string, Uint8Array>();
   /** Uploads that were begun and neither completed nor aborted, by id. */
   readonly uploads = new Map<string, Upload>();
+  readonly putting = { maxBytes: Number.MAX_SAFE_INTEGER, tellsMd5: false };
   private readonly minPartBytes: number;
   private etags = 0;
 
@@ -30,8 +38,9 @@ export class MemoryBlobStore implements BlobStore {
     return body === null ? refuse("body") : { size: whole.length, body };
   }
 
-  async put(key: string, bytes: Uint8Array): Promise<void> {
-    this.objects.set(key, bytes.slice());
+  async put(key: string, bytes: Uint8Array | SizedStream): Promise<PutReceipt> {
+    this.objects.set(key, bytes instanceof Uint8Array ? bytes.slice() : await drain(bytes));
+    return {};
   }
 
   async beginMultipart(key: string): Promise<string> {
@@ -44,7 +53,7 @@ export class MemoryBlobStore implements BlobStore {
     key: string,
     uploadId: string,
     partNumber: number,
-    bytes: Uint8Array | PartStream,
+    bytes: Uint8Array | SizedStream,
   ): Promise<PartReceipt> {
     const taken = bytes instanceof Uint8Array ? bytes.slice() : await drain(bytes);
     const etag = `etag-${++this.etags}`;
@@ -84,7 +93,7 @@ export class MemoryBlobStore implements BlobStore {
   }
 }
 
-async function drain({ stream, length }: PartStream): Promise<Uint8Array> {
+async function drain({ stream, length }: SizedStream): Promise<Uint8Array> {
   const bytes = await new Response(stream).bytes().catch((error: unknown) => refuse(error));
   return bytes.length === length ? bytes : refuse("length");
 }

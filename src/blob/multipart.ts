@@ -1,6 +1,6 @@
 import { Fault } from "../domain/fault.ts";
 import type { BufferPool } from "./buffer-pool.ts";
-import type { BlobStore, PartReceipt, PartStream } from "./store.ts";
+import type { BlobStore, PartReceipt, SizedStream } from "./store.ts";
 
 /** A finished set of parts, to be completed by whoever opened the upload. */
 export interface MultipartReceipt {
@@ -46,7 +46,7 @@ export class PartSender {
   }
 
   /** Starts to send a part as it comes. */
-  sendStream(part: PartStream): void {
+  sendStream(part: SizedStream): void {
     this.start(part, () => {});
   }
 
@@ -72,14 +72,14 @@ export class PartSender {
     }
   }
 
-  private start(part: Uint8Array | PartStream, onStored: () => void): void {
+  private start(part: Uint8Array | SizedStream, onStored: () => void): void {
     const sending = this.upload(part, this.sent++)
       .then(onStored, (reason: unknown) => this.options.stop.abort(reason))
       .finally(() => this.inFlight.delete(sending));
     this.inFlight.add(sending);
   }
 
-  private async upload(part: Uint8Array | PartStream, index: number): Promise<void> {
+  private async upload(part: Uint8Array | SizedStream, index: number): Promise<void> {
     const { store, key } = this.options;
     const uploadId = await this.open();
     this.receipts[index] = await storing(store.putPart(key, uploadId, index + 1, part));

@@ -1,9 +1,19 @@
+import { toHex } from "../lib/hex.ts";
 import { isTransient, isUploadGone } from "./r2-errors.ts";
 import { type Delay, StoreCalls } from "./retry.ts";
-import type { BlobStore, ByteRange, PartReceipt, PartStream, StoredBlob } from "./store.ts";
+import type {
+  BlobStore,
+  ByteRange,
+  PartReceipt,
+  PutReceipt,
+  SizedStream,
+  StoredBlob,
+} from "./store.ts";
 
 /** A BlobStore on one R2 bucket. */
 export class R2BlobStore implements BlobStore {
+  /** A single put takes just under 5 GiB (R2's limits); its MD5 is kept with the object. */
+  readonly putting = { maxBytes: 4.9 * 1024 ** 3, tellsMd5: true };
   private readonly calls: StoreCalls;
 
   constructor(
@@ -21,8 +31,13 @@ export class R2BlobStore implements BlobStore {
     return object === null ? undefined : { size: object.size, body: object.body };
   }
 
-  async put(key: string, bytes: Uint8Array): Promise<void> {
-    await this.calls.retried(() => this.bucket.put(key, bytes));
+  async put(key: string, bytes: Uint8Array | SizedStream): Promise<PutReceipt> {
+    const object =
+      bytes instanceof Uint8Array
+        ? await this.calls.retried(() => this.bucket.put(key, bytes))
+        : await this.calls.once(() => this.bucket.put(key, bytes.stream));
+    const md5 = object?.checksums.md5;
+    return md5 === undefined ? {} : { md5: toHex(md5) };
   }
 
   async beginMultipart(key: string): Promise<string> {
@@ -34,7 +49,7 @@ export class R2BlobStore implements BlobStore {
     key: string,
     uploadId: string,
     partNumber: number,
-    bytes: Uint8Array | PartStream,
+    bytes: Uint8Array | SizedStream,
   ): Promise<PartReceipt> {
     const upload = this.bucket.resumeMultipartUpload(key, uploadId);
     // A stream is spent by the first try.

@@ -2,7 +2,7 @@ import { AwsV4Signer } from "aws4fetch";
 import { toHex } from "../lib/hex.ts";
 import { openByteReader } from "../lib/streams.ts";
 import { readS3Error, S3Error } from "./s3-errors.ts";
-import type { PartStream } from "./store.ts";
+import type { SizedStream } from "./store.ts";
 
 /** One bucket of an S3 service, and who we are there. */
 export interface S3Settings {
@@ -21,7 +21,7 @@ export interface S3Request {
   readonly query?: Readonly<Record<string, string>>;
   readonly headers?: Readonly<Record<string, string>>;
   /** A stream is spent by the first try. */
-  readonly body?: Uint8Array | PartStream;
+  readonly body?: Uint8Array | SizedStream;
 }
 
 // A service that neither answers nor hangs up would hold up an image's object for ever. Sending a

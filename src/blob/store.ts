@@ -11,8 +11,10 @@
 export interface BlobStore {
   /** The object's bytes, or a range of one byte or more; undefined when there is no object. */
   read(key: string, range?: ByteRange): Promise<StoredBlob | undefined>;
-  /** Stores a whole object. */
-  put(key: string, bytes: Uint8Array): Promise<void>;
+  /** What one `put` can do here. */
+  readonly putting: Putting;
+  /** Stores a whole object. A stream is spent by one try, and one that fails leaves no object behind. */
+  put(key: string, bytes: Uint8Array | SizedStream): Promise<PutReceipt>;
   /** Gives the id of a new upload. */
   beginMultipart(key: string): Promise<string>;
   /**
@@ -23,7 +25,7 @@ export interface BlobStore {
     key: string,
     uploadId: string,
     partNumber: number,
-    bytes: Uint8Array | PartStream,
+    bytes: Uint8Array | SizedStream,
   ): Promise<PartReceipt>;
   /** Makes an object of the parts. Completing what was completed before is success. */
   completeMultipart(key: string, uploadId: string, parts: readonly PartReceipt[]): Promise<void>;
@@ -46,10 +48,23 @@ export interface StoredBlob {
   readonly body: ReadableStream<Uint8Array>;
 }
 
-/** A part too large to be held: the readable side of a FixedLengthStream of that length. */
-export interface PartStream {
+/** Bytes that are not held in memory: the readable side of a FixedLengthStream of that length. */
+export interface SizedStream {
   readonly stream: ReadableStream<Uint8Array>;
   readonly length: number;
+}
+
+export interface Putting {
+  /** The longest object that one `put` stores, in bytes. */
+  readonly maxBytes: number;
+  /** Whether the store computes the MD5 of what a `put` stores, so that nobody else need to. */
+  readonly tellsMd5: boolean;
+}
+
+/** What a store says of an object that one `put` has stored. */
+export interface PutReceipt {
+  /** In lower-case hex; undefined where the store does not tell it. */
+  readonly md5?: string;
 }
 
 /** What the store wants back, per part, when the upload is completed. */

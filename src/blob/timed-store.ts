@@ -1,5 +1,5 @@
 import { timed } from "../lib/timings.ts";
-import type { BlobStore, ByteRange, PartReceipt, PartStream } from "./store.ts";
+import type { BlobStore, ByteRange, PartReceipt, SizedStream } from "./store.ts";
 
 /** A store whose operations are noted for the request that waits for them; of a read, that is until its body begins. */
 export class TimedStore implements BlobStore {
@@ -9,11 +9,15 @@ export class TimedStore implements BlobStore {
     this.#store = store;
   }
 
+  get putting() {
+    return this.#store.putting;
+  }
+
   read(key: string, range?: ByteRange) {
     return timed("r2", () => this.#store.read(key, range));
   }
 
-  put(key: string, bytes: Uint8Array) {
+  put(key: string, bytes: Uint8Array | SizedStream) {
     return timed("r2", () => this.#store.put(key, bytes));
   }
 
@@ -21,7 +25,7 @@ export class TimedStore implements BlobStore {
     return timed("r2", () => this.#store.beginMultipart(key));
   }
 
-  putPart(key: string, uploadId: string, partNumber: number, bytes: Uint8Array | PartStream) {
+  putPart(key: string, uploadId: string, partNumber: number, bytes: Uint8Array | SizedStream) {
     return timed("r2", () => this.#store.putPart(key, uploadId, partNumber, bytes));
   }
 

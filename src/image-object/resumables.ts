@@ -443,7 +443,7 @@ export class Resumables {
   async #complete(record: Resumable, joined: readonly Resumable[]): Promise<void> {
     const { id, storeId, key, multipartId, length } = record;
     const store = this.keeper.store(storeId);
-    if (length === 0) return store.put(key, new Uint8Array(0));
+    if (length === 0) return void (await store.put(key, new Uint8Array(0)));
     // It was stored by one put.
     if (multipartId === undefined) return;
     const ids = joined.length === 0 ? [id] : joined.map((part) => part.id);

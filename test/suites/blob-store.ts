@@ -1,6 +1,7 @@
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { BlobStore, StoredBlob } from "../../src/blob/store.ts";
+import type { BlobStore, SizedStream, StoredBlob } from "../../src/blob/store.ts";
+import { toHex } from "../../src/lib/hex.ts";
 
 const PART_BYTES = 5 * 1024 * 1024;
 const encoder = new TextEncoder();
@@ -30,6 +31,18 @@ export function describeBlobStore(
       await expect(late).rejects.toMatchObject({ code: "store_unavailable" });
     }
   });
+
+  /** Streams the bytes, and breaks off when they are fewer than was said. */
+  function sized(bytes: Uint8Array, length: number): SizedStream {
+    const { readable, writable } = new FixedLengthStream(length);
+    const writer = writable.getWriter();
+    const write = async () => {
+      await writer.write(bytes);
+      await (bytes.length === length ? writer.close() : writer.abort(new Error("broken off")));
+    };
+    write().catch(() => undefined);
+    return { stream: readable, length };
+  }
 
   async function begin(): Promise<string> {
     const uploadId = await store.beginMultipart(key);
@@ -64,6 +77,22 @@ export function describeBlobStore(
       await store.put(key, buffer.subarray(2, 5));
       buffer.fill(0);
       expect(await textOf(await store.read(key))).toBe("234");
+    });
+
+    it("UPL-1: keeps what one put streams in, and tells its MD5 where it says so", async () => {
+      const bytes = crypto.getRandomValues(new Uint8Array(65_536));
+      const receipt = await store.put(key, sized(bytes, bytes.length));
+      const blob = await store.read(key);
+      expect(blob?.size).toBe(bytes.length);
+      expect(await new Response(blob?.body).bytes()).toEqual(bytes);
+      const md5 = toHex(await crypto.subtle.digest("MD5", bytes));
+      expect(receipt.md5).toBe(store.putting.tellsMd5 ? md5 : undefined);
+    });
+
+    it("UPL-13: keeps nothing of a stream that breaks off", async () => {
+      const broken = store.put(key, sized(encoder.encode("01234"), 10));
+      await expect(broken).rejects.toMatchObject({ code: "store_unavailable" });
+      expect(await store.read(key)).toBeUndefined();
     });
 
     it("UPL-4: keeps an object of no bytes", async () => {

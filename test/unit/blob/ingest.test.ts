@@ -6,7 +6,7 @@ import { type Ingested, type IngestOptions, ingest } from "../../../src/blob/ing
 import { MemoryBlobStore } from "../../../src/blob/memory.ts";
 import type { PartPlan } from "../../../src/blob/part-size.ts";
 import { R2BlobStore } from "../../../src/blob/r2.ts";
-import type { BlobStore, PartReceipt, PartStream } from "../../../src/blob/store.ts";
+import type { BlobStore, PartReceipt, SizedStream } from "../../../src/blob/store.ts";
 import { Fault } from "../../../src/domain/fault.ts";
 import { toHex } from "../../../src/lib/hex.ts";
 import { chunked, Feed, native, patterned } from "./sources.ts";
@@ -422,7 +422,7 @@ describe("memory", () => {
       this.inFlightBytes -= bytes;
     }
 
-    private async pass({ stream }: PartStream): Promise<void> {
+    private async pass({ stream }: SizedStream): Promise<void> {
       for await (const chunk of stream) void chunk;
     }
   }
@@ -708,7 +708,10 @@ describe("the caller's signal", () => {
 
   it("UPL-13: counts when it comes while the only part is stored", async () => {
     const stop = new AbortController();
-    store.put = async () => stop.abort(stalled);
+    store.put = async () => {
+      stop.abort(stalled);
+      return {};
+    };
     const receiving = ingest(native(text("ab")), options({ signal: stop.signal }));
     await expect(receiving).rejects.toBe(stalled);
   });

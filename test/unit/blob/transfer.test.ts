@@ -7,7 +7,7 @@ import { ingest } from "../../../src/blob/ingest.ts";
 import { MemoryBlobStore } from "../../../src/blob/memory.ts";
 import { R2BlobStore } from "../../../src/blob/r2.ts";
 import { S3BlobStore } from "../../../src/blob/s3.ts";
-import type { BlobStore, ByteRange, PartReceipt, PartStream } from "../../../src/blob/store.ts";
+import type { BlobStore, ByteRange, PartReceipt, SizedStream } from "../../../src/blob/store.ts";
 import {
   blobSource,
   hashSource,
@@ -597,7 +597,7 @@ describe("parts above 16 MiB", () => {
     }
   }
 
-  async function count({ stream }: PartStream): Promise<number> {
+  async function count({ stream }: SizedStream): Promise<number> {
     let bytes = 0;
     for await (const chunk of stream) bytes += chunk.length;
     return bytes;
