@@ -9,30 +9,40 @@ const root = join(import.meta.dirname, "..");
 
 export default defineConfig({
   root,
-  plugins: [
-    cloudflareTest(async () => ({
-      wrangler: { configPath: join(root, "wrangler.toml") },
-      miniflare: {
-        // Vitest itself loads node:inspector; of Node's modules the Worker uses node:zlib and node:async_hooks.
-        compatibilityFlags: ["enable_nodejs_inspector_module"],
-        bindings: {
-          // One store, as most tests need no more; those of several stores say so.
-          STORES: JSON.stringify(ONE_STORE),
-          // Imports read from servers of this machine.
-          DEVELOPMENT: "true",
-          IMPORT_ALLOW_PRIVATE_ADDRESSES: "true",
-          IMPORT_ALLOWED_PORTS: "",
-          IDENTITY: JSON.stringify(identityDocument),
-          TOKEN_SECRET: "not-a-secret-only-for-the-tests-0123456789",
-          TEST_MIGRATIONS: await readD1Migrations(join(root, "migrations")),
+  test: {
+    projects: [
+      {
+        extends: true,
+        plugins: [
+          cloudflareTest(async () => ({
+            wrangler: { configPath: join(root, "wrangler.toml") },
+            miniflare: {
+              // Vitest itself loads node:inspector; of Node's modules the Worker uses node:zlib and node:async_hooks.
+              compatibilityFlags: ["enable_nodejs_inspector_module"],
+              bindings: {
+                // One store, as most tests need no more; those of several stores say so.
+                STORES: JSON.stringify(ONE_STORE),
+                // Imports read from servers of this machine.
+                DEVELOPMENT: "true",
+                IMPORT_ALLOW_PRIVATE_ADDRESSES: "true",
+                IMPORT_ALLOWED_PORTS: "",
+                IDENTITY: JSON.stringify(identityDocument),
+                TOKEN_SECRET: "not-a-secret-only-for-the-tests-0123456789",
+                TEST_MIGRATIONS: await readD1Migrations(join(root, "migrations")),
+              },
+            },
+          })),
+        ],
+        test: {
+          name: "workerd",
+          include: ["test/{unit,worker,image-object}/**/*.test.ts"],
+          globalSetup: ["test/support/s3-server.ts", "test/support/source-server.ts"],
+          setupFiles: ["test/setup.ts"],
         },
       },
-    })),
-  ],
-  test: {
-    include: ["test/{unit,worker,image-object}/**/*.test.ts"],
-    globalSetup: ["test/support/s3-server.ts", "test/support/source-server.ts"],
-    setupFiles: ["test/setup.ts"],
+      // The `glimpse` command runs in Node, and so do its tests.
+      { extends: true, test: { name: "node", include: ["test/cli/**/*.test.ts"] } },
+    ],
     // Half of what a test waits for is not its own work, so that two have room on two cores.
     maxWorkers: Math.max(2, Math.floor(availableParallelism() / 2)),
     // Some tests move hundreds of MiB, on machines that have other work as well.

@@ -14,8 +14,8 @@ import { Reporter } from "../../cli/reporter.mjs";
 import { persist } from "../../cli/retry.mjs";
 import { renderTable } from "../../cli/table.mjs";
 import { chooseChunkBytes, cutFile } from "../../cli/upload-plan.mjs";
-import { makeStateDir } from "./server.ts";
-import { MiB, makeBytes, sha512Of } from "./test-data.ts";
+import { makeStateDir } from "../clients/server.ts";
+import { MiB, makeBytes, sha512Of } from "../clients/test-data.ts";
 
 // The parts of the `glimpse` command that need no service.
 
