@@ -1,10 +1,18 @@
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { type ClientRequest, type IncomingMessage, request } from "node:http";
+import {
+  type ClientRequest,
+  type IncomingMessage,
+  type OutgoingHttpHeaders,
+  request,
+} from "node:http";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { developmentClouds } from "../../scripts/clouds.mjs";
 import { poll } from "./poll.ts";
+
+const OCTET_STREAM = { "Content-Type": "application/octet-stream" };
+const TUS = { "Tus-Resumable": "1.0.0" };
 
 /** The parts of an image record that these tests look at. */
 export interface ImageRecord {
@@ -132,10 +140,43 @@ export class ImageApi {
 
   /** An upload whose body the caller writes. Without a length it goes out in chunks. */
   beginUpload(id: string, lengthBytes?: number): ClientRequest {
+    return this.begin("PUT", `/v2/images/${id}/file`, OCTET_STREAM, lengthBytes);
+  }
+
+  /** An upload of data that waits for an import, as beginUpload. */
+  beginStaging(id: string, lengthBytes?: number): ClientRequest {
+    return this.begin("PUT", `/v2/images/${id}/stage`, OCTET_STREAM, lengthBytes);
+  }
+
+  /** Begins a resumable upload by tus, and gives its path. */
+  async createResumable(id: string, lengthBytes: number): Promise<string> {
+    const headers = { ...TUS, "Upload-Length": lengthBytes };
+    const post = this.begin("POST", `/v2/images/${id}/uploads`, headers, 0).end();
+    const [response] = (await once(post, "response")) as [IncomingMessage];
+    response.resume();
+    const { location } = response.headers;
+    if (response.statusCode === 201 && location !== undefined) return new URL(location).pathname;
+    throw new Error(`POST uploads: ${response.statusCode}`);
+  }
+
+  /** Begins to add bytes to a resumable upload, by its path. */
+  beginAppending(path: string, offset: number, lengthBytes?: number): ClientRequest {
+    const type = { "Content-Type": "application/offset+octet-stream" };
+    return this.begin("PATCH", path, { ...TUS, ...type, "Upload-Offset": offset }, lengthBytes);
+  }
+
+  /** A request of its own connection, whose body the caller writes. Without a length it goes out in chunks. */
+  begin(
+    method: string,
+    path: string,
+    headers: OutgoingHttpHeaders,
+    lengthBytes?: number,
+  ): ClientRequest {
     const length = lengthBytes === undefined ? {} : { "Content-Length": lengthBytes };
-    return request(`${this.#url}/v2/images/${id}/file`, {
-      method: "PUT",
-      headers: { ...this.#headers(), "Content-Type": "application/octet-stream", ...length },
+    return request(this.#url + path, {
+      method,
+      agent: false,
+      headers: { ...this.#headers(), ...headers, ...length },
     });
   }
 
