@@ -1,3 +1,4 @@
+import { parseCount } from "../lib/count.ts";
 import type { ExpectedHash } from "./expected-hash.ts";
 import { Fault } from "./fault.ts";
 
@@ -62,14 +63,15 @@ export interface ResumableView {
   readonly expiresAtMs: number;
 }
 
-/** Metadata that means something here, besides the client's own; throws `invalid_value`. */
+/** Where a partial upload says that it lies; to the others those names are their client's own. Throws `invalid_value`. */
 export function readPlace(
   fields: ReadonlyMap<string, string>,
   kind: "whole" | "partial",
 ): Place | undefined {
+  if (kind !== "partial") return undefined;
   const offset = readCount(fields, "offset");
   const totalBytes = readCount(fields, "length");
-  if (kind !== "partial" || (offset === undefined && totalBytes === undefined)) return undefined;
+  if (offset === undefined && totalBytes === undefined) return undefined;
   if (offset === undefined || totalBytes === undefined) {
     const reason = "a partial upload with a place needs both its offset and the whole's length";
     throw new Fault("invalid_value", { name: "Upload-Metadata", reason });
@@ -80,8 +82,8 @@ export function readPlace(
 function readCount(fields: ReadonlyMap<string, string>, key: string): number | undefined {
   const text = fields.get(key);
   if (text === undefined) return undefined;
-  const count = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
-  if (Number.isSafeInteger(count)) return count;
+  const count = parseCount(text);
+  if (count !== undefined) return count;
   const reason = `${key} must be a whole number of bytes`;
   throw new Fault("invalid_value", { name: "Upload-Metadata", reason });
 }

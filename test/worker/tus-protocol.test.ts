@@ -383,6 +383,20 @@ describe("tus creation", () => {
     },
   );
 
+  it.each(["length", "offset"])(
+    "a %s in the metadata of a whole upload is its client's own, whatever it is",
+    async (key) => {
+      const metadata = `${key} ${btoa("3 minutes")}`;
+      const { id, upload } = await begin({ ...LENGTH, "upload-metadata": metadata });
+      expect((await tus.head(owner, upload)).headers.get("upload-metadata")).toBe(metadata);
+      await tus.patch(owner, upload, 0, HELLO);
+      await expectContent(id, HELLO);
+      const { id: other } = await service.createEmpty(owner);
+      const headers = { ...LENGTH, ...PARTIAL, "upload-metadata": metadata };
+      expect((await tus.begin(owner, other, headers)).status).toBe(400);
+    },
+  );
+
   it("a length beyond Tus-Max-Size MUST be 413", async () => {
     const { id } = await service.createEmpty(owner);
     const options = await service.call(null, "OPTIONS", `/v2/images/${id}/uploads`);
