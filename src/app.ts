@@ -13,7 +13,7 @@ import { discard, hasBody } from "./http/body.ts";
 import { addCorsHeaders, answerOptions } from "./http/cors.ts";
 import { renderFault } from "./http/errors.ts";
 import { requestIdOf } from "./http/request-id.ts";
-import { describeTus, parseCount, speaksTus, TUS_VERSION, withMeantMethod } from "./http/tus.ts";
+import { describeTus, readCount, speaksTus, TUS_VERSION, withMeantMethod } from "./http/tus.ts";
 import type { ImageObject } from "./image-object/image-object.ts";
 import { log } from "./lib/log.ts";
 import { decodePercent } from "./lib/percent.ts";
@@ -152,7 +152,7 @@ async function dispatch(exchange: Exchange, config: Config): Promise<Response> {
 function describeUploads({ request, url }: Exchange, config: Config): Record<string, string> {
   if (!speaksTus(url.pathname)) return {};
   const maxBytes = Math.min(config.limits.imageBytes, MAX_RESUMABLE_BYTES);
-  const length = parseCount(request.headers, "Upload-Length");
+  const length = readCount(request.headers, "Upload-Length");
   return { ...describeTus(maxBytes), "glimpse-part-size": String(resumablePartBytes(length)) };
 }
 

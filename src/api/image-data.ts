@@ -10,6 +10,7 @@ import { parseContentDigests } from "../http/content-digest.ts";
 import { type ByteSelection, formatContentRange, parseRange } from "../http/range.ts";
 import { noContent } from "../http/reply.ts";
 import type { UploadRequest } from "../image-object/rpc.ts";
+import { parseCount } from "../lib/count.ts";
 import { log } from "../lib/log.ts";
 import { readThroughCache } from "./cached-download.ts";
 import { assertQuota, type Context, imageIdOf, target } from "./context.ts";
@@ -22,7 +23,7 @@ export async function uploadImageData(ctx: Context): Promise<Response> {
   assertOctetStream(request);
   const store = config.stores.forUpload(request.headers.get("x-image-meta-store"));
   const declaredBytes = declaredSize(request);
-  await assertQuota(ctx, "image_size_total", Math.max(0, declaredBytes ?? 0));
+  await assertQuota(ctx, "image_size_total", declaredBytes ?? 0);
   return receive(ctx, { storeId: store.id, purpose: "data", declaredBytes });
 }
 
@@ -35,10 +36,6 @@ export async function stageImageData(ctx: Context): Promise<Response> {
   if (!config.importMethods.includes("glance-direct")) throw new Fault("not_found");
   assertOctetStream(request);
   const declaredBytes = declaredSize(request);
-  if (declaredBytes !== undefined && declaredBytes < 0) {
-    const reason = "it must not be negative";
-    throw new Fault("invalid_value", { name: "x-openstack-image-size", reason });
-  }
   await assertQuota(ctx, "image_stage_total", declaredBytes ?? 0);
   const storeId = config.stores.default.id;
   return receive(ctx, { storeId, purpose: "staging", declaredBytes });
@@ -189,16 +186,13 @@ function assertOctetStream(request: Request): void {
 }
 
 /** The size the client announces (contract 03, Declared size); undefined when it does not. */
-function declaredSize(request: Request): number | undefined {
-  const announced = request.headers.get("x-openstack-image-size");
-  if (announced !== null) {
-    const size = /^\s*[+-]?\d+\s*$/.test(announced) ? Number(announced) : Number.NaN;
-    if (!Number.isSafeInteger(size)) {
-      const reason = "it must be a whole number of bytes";
-      throw new Fault("invalid_value", { name: "x-openstack-image-size", reason });
-    }
-    return size;
-  }
-  const length = request.headers.get("content-length");
-  return length === null ? undefined : Number(length);
+function declaredSize({ headers }: Request): number | undefined {
+  const name = headers.has("x-openstack-image-size") ? "x-openstack-image-size" : "content-length";
+  const text = headers.get(name);
+  if (text === null) return undefined;
+  // The reference reads it as Python does, which takes a plus sign.
+  const size = parseCount(text.trim().replace(/^\+/, ""));
+  if (size !== undefined) return size;
+  const reason = "it must be a whole number of bytes, 0 or more";
+  throw new Fault("invalid_value", { name, reason });
 }

@@ -6,9 +6,9 @@ import {
   assertTusVersion,
   OFFSET_STREAM,
   parseChecksum,
-  parseCount,
   parseCreation,
   parseOffset,
+  readCount,
 } from "../http/tus.ts";
 import { unwrap } from "../image-object/rpc.ts";
 import { assertQuota, type Context, param, target } from "./context.ts";
@@ -81,7 +81,7 @@ export async function patchUpload(ctx: Context): Promise<Response> {
     throw new Fault("unsupported_media_type", { given: given ?? "none", accepted: OFFSET_STREAM });
   }
   const offset = parseOffset(headers);
-  const length = parseCount(headers, "Upload-Length");
+  const length = readCount(headers, "Upload-Length");
   const view = await append(ctx, param(ctx, "upload_id"), offset, length);
   return new Response(null, { status: 204, headers: progressHeaders(view) });
 }

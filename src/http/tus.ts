@@ -2,6 +2,7 @@ import { type ExpectedHash, readHash } from "../domain/expected-hash.ts";
 import { Fault } from "../domain/fault.ts";
 import { fromBase64 } from "../lib/base64.ts";
 import { abbreviate } from "../lib/code-points.ts";
+import { parseCount } from "../lib/count.ts";
 import { toHex } from "../lib/hex.ts";
 
 /*
@@ -101,7 +102,7 @@ export interface Creation {
 
 /** Reads the headers of a creation (creation and concatenation extensions). */
 export function parseCreation(headers: Headers): Creation {
-  const length = parseCount(headers, "Upload-Length");
+  const length = readCount(headers, "Upload-Length");
   const isDeferred = parseDeferred(headers);
   const concat = parseConcat(headers);
   const metadata = headers.get("Upload-Metadata") ?? undefined;
@@ -116,16 +117,15 @@ export function parseCreation(headers: Headers): Creation {
 }
 
 /** Reads a header that counts bytes; undefined when it is not there. */
-export function parseCount(headers: Headers, name: string): number | undefined {
+export function readCount(headers: Headers, name: string): number | undefined {
   const text = headers.get(name);
   if (text === null) return undefined;
-  const count = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
-  return Number.isSafeInteger(count) ? count : invalid(name, "it must be a whole number of bytes");
+  return parseCount(text) ?? invalid(name, "it must be a whole number of bytes, 0 or more");
 }
 
 /** Where a request's bytes go on (core, PATCH). */
 export function parseOffset(headers: Headers): number {
-  return parseCount(headers, "Upload-Offset") ?? invalid("Upload-Offset", "it is missing");
+  return readCount(headers, "Upload-Offset") ?? invalid("Upload-Offset", "it is missing");
 }
 
 /** Reads `Upload-Checksum: <algorithm> <base64>`, of the request's bytes (checksum extension). Throws for an algorithm that is not known, too. */

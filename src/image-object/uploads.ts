@@ -58,6 +58,7 @@ export class Uploads {
       throw new Fault("image_not_queued", { imageId: image.id, status: image.status });
     }
     if (purpose === "data") assertFormatsSet(image);
+    assertCount(declaredBytes);
     if (declaredBytes !== undefined && declaredBytes > limits.imageBytes) {
       throw new Fault("image_too_large", { maximum: limits.imageBytes });
     }
@@ -272,6 +273,13 @@ function isClaimed({ status, staged }: Image): boolean {
 
 function names(image: Image, key: string): boolean {
   return blobsOf(image).some((blob) => blob.key === key);
+}
+
+/** What is granted is never less than nothing, whoever asks. */
+function assertCount(bytes: number | undefined): void {
+  if (bytes === undefined || (Number.isSafeInteger(bytes) && bytes >= 0)) return;
+  const reason = "it must be a whole number of bytes, 0 or more";
+  throw new Fault("invalid_value", { name: "declaredBytes", reason });
 }
 
 /** Contract UPL-6: data comes only to an image that says what it is. */

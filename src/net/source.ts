@@ -1,4 +1,5 @@
 import { Fault } from "../domain/fault.ts";
+import { parseCount } from "../lib/count.ts";
 import {
   type Fetched,
   rejected,
@@ -218,17 +219,12 @@ function isEncoded(headers: Headers): boolean {
 }
 
 function readLength(headers: Headers): number | undefined {
-  return readCount(headers.get("content-length") ?? "");
+  return parseCount(headers.get("content-length") ?? "");
 }
 
 function readContentRange(headers: Headers) {
   const match = /^bytes (\d+)-(\d+)\/(\d+)$/i.exec(headers.get("content-range") ?? "");
-  const [first, last, size] = match?.slice(1).map(readCount) ?? [];
+  const [first, last, size] = match?.slice(1).map(parseCount) ?? [];
   if (first === undefined || last === undefined || size === undefined) return undefined;
   return last < size ? { first, last, size } : undefined;
-}
-
-function readCount(digits: string): number | undefined {
-  const count = /^\d+$/.test(digits) ? Number(digits) : Number.NaN;
-  return Number.isSafeInteger(count) ? count : undefined;
 }

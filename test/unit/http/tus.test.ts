@@ -5,9 +5,9 @@ import {
   assertTusVersion,
   describeTus,
   parseChecksum,
-  parseCount,
   parseCreation,
   parseOffset,
+  readCount,
   speaksTus,
   withMeantMethod,
 } from "../../../src/http/tus.ts";
@@ -65,7 +65,7 @@ describe("headers of tus, whatever they are,", () => {
           () => parseCreation(headers),
           () => parseOffset(headers),
           () => parseChecksum(headers),
-          () => parseCount(headers, "Upload-Length"),
+          () => readCount(headers, "Upload-Length"),
         ]) {
           expect([undefined, "invalid_value"]).toContain(codeOf(parse));
         }
@@ -102,12 +102,12 @@ describe("a count of bytes", () => {
   it("is any safe integer that is not negative", () => {
     fc.assert(
       fc.property(fc.maxSafeNat(), (count) => {
-        expect(parseCount(new Headers({ n: String(count) }), "n")).toBe(count);
+        expect(readCount(new Headers({ n: String(count) }), "n")).toBe(count);
       }),
     );
-    expect(parseCount(new Headers(), "n")).toBeUndefined();
+    expect(readCount(new Headers(), "n")).toBeUndefined();
     for (const value of ["9007199254740992", "00000000000000000", "+1", "1 1"]) {
-      expect(codeOf(() => parseCount(new Headers({ n: value }), "n"))).toBe("invalid_value");
+      expect(codeOf(() => readCount(new Headers({ n: value }), "n"))).toBe("invalid_value");
     }
   });
 });
