@@ -48,8 +48,15 @@ export function orderOf(
   }));
 }
 
+/** Where the image of a row stands in lists, to be put down in the row's `place` when the image goes. */
+export const PLACE = sql<string>`json_object(${sql.raw(
+  Object.values(SORT_COLUMNS)
+    .map((column) => `'${column}', ${column}`)
+    .join(", "),
+)})`;
+
 /** The columns of a marker's row that a mark may be taken from. */
-export const MARKER_COLUMNS = sql.raw([...new Set(Object.values(SORT_COLUMNS))].join(", "));
+export const MARKER_COLUMNS = sql.raw(["place", ...Object.values(SORT_COLUMNS)].join(", "));
 
 /** A sort without what decides nothing, as it comes behind the id. */
 export function decisive(sort: readonly SortTerm[]): readonly SortTerm[] {
@@ -71,7 +78,7 @@ export function settled(
   const ends = [sql`-2`, sql`x'00'`] as const;
   const [start, end] = next.direction === "asc" ? ends : ends.toReversed();
   const [below, above] = direction === "asc" ? [start, end] : [end, start];
-  const own = sql`marker.${sql.identifier(SORT_COLUMNS[key])}`;
+  const own = standing(key);
   const mark = sql`+(SELECT iif(${own} = ${value}, ${next.mark}, iif(${own} < ${value}, ${below}, ${above}))
     FROM ${source})`;
   return [{ ...next, mark }, ...rest];
@@ -114,7 +121,13 @@ function compareStepwise([step, ...rest]: readonly OrderStep[]): SQL {
 function markOf(key: SortKey, { id, source }: Marker): SQL {
   if (key === "id") return sql`${id}`;
   // The plus sign takes away the column's affinity, for the sake of which SQLite would seek to the first value only.
-  return sql`+(SELECT marker.${sql.identifier(SORT_COLUMNS[key])} FROM ${source})`;
+  return sql`+(SELECT ${standing(key)} FROM ${source})`;
+}
+
+/** Where the marker stands; one that was deleted meanwhile, where it stood. */
+function standing(key: SortKey): SQL {
+  const column = SORT_COLUMNS[key];
+  return sql`coalesce(marker.place ->> ${sql.raw(`'${column}'`)}, marker.${sql.identifier(column)})`;
 }
 
 function list(parts: readonly SQL[]): SQL {

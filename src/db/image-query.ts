@@ -1,6 +1,6 @@
 import { and, eq, getTableColumns, sql } from "drizzle-orm";
 import { Fault } from "../domain/fault.ts";
-import type { Image } from "../domain/image.ts";
+import type { Image, MemberStatus } from "../domain/image.ts";
 import type { ImageListQuery } from "../domain/image-list.ts";
 import { isVisible, type Viewer } from "../domain/visibility.ts";
 import { BoundedMap } from "../lib/bounded-map.ts";
@@ -14,7 +14,7 @@ import { images } from "./schema.ts";
 /**
  * One page of the images a viewer may list, in one round trip; one that is shorter than the limit is the last
  * (contract PAG-4). Throws `invalid_marker` for a marker that the viewer could not be shown, be it there or not
- * (contract PAG-8, PAG-9).
+ * (contract PAG-8, PAG-9); for an administrator one that was deleted keeps its place.
  */
 export async function listImages(
   db: Database,
@@ -62,13 +62,16 @@ async function readPageBehind(
   const selectMarker = selectImage(db, marker, viewer.projectId);
   const [[markerRow], rows] =
     page === undefined ? [await selectMarker, []] : await db.batch([selectMarker, page]);
-  if (
-    markerRow === undefined ||
-    !isVisible(viewer, imageFromRow(markerRow), markerRow.membership ?? undefined)
-  ) {
-    throw new Fault("invalid_marker");
-  }
+  if (markerRow === undefined || !isMarkerFor(viewer, markerRow)) throw new Fault("invalid_marker");
   return rows;
+}
+
+function isMarkerFor(
+  viewer: Viewer,
+  row: ImageRow & { readonly membership: MemberStatus | null },
+): boolean {
+  if (row.status === "deleted") return viewer.seesAll && row.place !== null;
+  return isVisible(viewer, imageFromRow(row), row.membership ?? undefined);
 }
 
 /** The statement for one page; undefined where the page is empty whatever the table holds. */

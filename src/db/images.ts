@@ -1,10 +1,12 @@
 import { and, eq, getTableColumns, type Placeholder, type SQL, sql } from "drizzle-orm";
 import type { BatchItem } from "drizzle-orm/batch";
+import type { SQLiteUpdateSetSource } from "drizzle-orm/sqlite-core";
 import { Fault } from "../domain/fault.ts";
 import type { Image, MemberStatus, Membership, Visibility } from "../domain/image.ts";
 import type { Status } from "../domain/status.ts";
 import { BoundedMap } from "../lib/bounded-map.ts";
 import type { Database } from "./database.ts";
+import { PLACE } from "./image-order.ts";
 import { images } from "./schema.ts";
 
 /** A row of `images` as Drizzle returns it. */
@@ -181,8 +183,9 @@ function changedColumns(before: ImageRow, after: ImageRow): Partial<ImageRow> {
 }
 
 /**
- * Blanks a deleted image to a tombstone: its id, owner and times stay, so that the id is taken for ever. A
- * statement for a batch; hand what it gives to `assertWritten`.
+ * Blanks a deleted image to a tombstone: its id, owner and times stay, so that the id is taken for ever, and its place
+ * in lists, for whoever is in the middle of one (contract PAG-8). A statement for a batch; hand what it gives to
+ * `assertWritten`.
  */
 export function imageBurial(db: Database, before: Image, nowMs: number) {
   return revisionUpdate(db, before, {
@@ -203,10 +206,15 @@ export function imageBurial(db: Database, before: Image, nowMs: number) {
     locations: [],
     staged: null,
     reserved: 0,
+    place: PLACE,
   });
 }
 
-function revisionUpdate(db: Database, before: Image, columns: Partial<ImageRow>) {
+function revisionUpdate(
+  db: Database,
+  before: Image,
+  columns: SQLiteUpdateSetSource<typeof images>,
+) {
   return db
     .update(images)
     .set(columns)
@@ -276,5 +284,6 @@ function rowFromImage(image: Image): ImageRow {
     locations: [...image.locations],
     staged: image.staged,
     reserved: image.reservedBytes,
+    place: null,
   };
 }

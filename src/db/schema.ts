@@ -45,6 +45,7 @@ export const images = sqliteTable("images", {
   locations: text({ mode: "json" }).$type<StoredLocation[]>().notNull(),
   staged: text({ mode: "json" }).$type<StoredStaging>(),
   reserved: integer().notNull(),
+  place: text(),
 });
 
 export const usage = sqliteTable("usage", {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { owner } from "../support/callers.ts";
+import { admin, owner } from "../support/callers.ts";
 import { type ImageRecord, Service } from "../support/service.ts";
 
 const service = new Service();
@@ -42,5 +42,27 @@ describe("GET /v2/images", () => {
     const page = await list("/v2/images?name=alone&limit=2");
     expect(page.images).toHaveLength(1);
     expect(page.next).toBeUndefined();
+  });
+
+  it("PAG-8: an administrator who deletes as he lists meets every image, in the clients' order", async () => {
+    for (const name of ["a", "b", "c", "d", "e"]) {
+      await service.create(owner, { name: `pag8-${name}`, tags: ["pag8"] });
+    }
+    const names: (string | null)[] = [];
+    let path: string | undefined = "/v2/images?tag=pag8&sort_key=name&sort_dir=asc&limit=2";
+    while (path !== undefined) {
+      const response = await service.call(admin, "GET", path);
+      expect(response.status).toBe(200);
+      const page: Page = await response.json();
+      for (const { id, name } of page.images) {
+        names.push(name);
+        const deleted = await service.call(admin, "DELETE", `/v2/images/${id}`);
+        expect(deleted.status).toBe(204);
+      }
+      const { next } = page;
+      if (next !== undefined) expect((await service.call(owner, "GET", next)).status).toBe(400);
+      path = next;
+    }
+    expect(names).toEqual(["pag8-a", "pag8-b", "pag8-c", "pag8-d", "pag8-e"]);
   });
 });

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import { openDatabase } from "../../../src/db/database.ts";
 import { listImages, selectPage } from "../../../src/db/image-query.ts";
+import { imageBurial } from "../../../src/db/images.ts";
 import { MEMBER_STATUSES, VISIBILITIES } from "../../../src/domain/image.ts";
 import type { Viewer } from "../../../src/domain/visibility.ts";
 import {
@@ -205,6 +206,38 @@ describe("who sees what in a list", () => {
           faultCode("invalid_marker"),
         );
       }
+    });
+
+    it("PAG-8: keeps for an administrator the place of an image that was deleted meanwhile, in every order", async () => {
+      const sketches: ImageSketch[] = ["e", null, "b", "", "d", "a"].map((name, n) => ({
+        id: id(n + 1),
+        name,
+        status: n % 2 === 0 ? "active" : "queued",
+        diskFormat: n % 3 === 0 ? null : "raw",
+        size: n === 4 ? null : n % 3,
+        createdAtMs: 1_700_000_000_000 + n,
+        updatedAtMs: 1_700_000_100_000 - n * 1000,
+      }));
+      const keys = ["created_at", "updated_at", "name", "status", "disk_format", "size", "id"];
+      const orders = [
+        ...keys.flatMap((key) => [`sort=${key}:asc`, `sort=${key}:desc`]),
+        "sort=name:asc,size:desc,status:asc,disk_format",
+        "sort=status:asc&status=queued",
+      ];
+      for (const order of orders) {
+        const images = await store(sketches);
+        const before = await idsOf(order, adminOf("p2"));
+        const at = Math.floor(before.length / 2) - 1;
+        const gone = images.find((image) => image.id === before[at]);
+        if (gone === undefined) throw new Error("there is no such image");
+        await imageBurial(db, gone, 1_700_000_200_000);
+        const behind = await idsOf(`${order}&marker=${gone.id}`, adminOf("p2"));
+        expect(behind, order).toEqual(before.slice(at + 1));
+        await expect(idsOf(`${order}&marker=${gone.id}`, memberOf("p1")), order).rejects.toEqual(
+          faultCode("invalid_marker"),
+        );
+      }
+      await store([...images, ...others], members);
     });
 
     it.each([
