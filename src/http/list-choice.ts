@@ -19,7 +19,7 @@ export function parseChoice(name: string, text: string): readonly string[] {
 
 /**
  * The items of a list (contract FIL-2): double quotes around an item keep its commas, a quote behind a backslash
- * is an ordinary character and so is that backslash, empty items are left out.
+ * is an ordinary character and so is that backslash. Empty items are left out; a quoted one, `""`, is the empty text.
  */
 function splitItems(name: string, text: string): string[] {
   const items: string[] = [];
@@ -33,7 +33,7 @@ function splitItems(name: string, text: string): string[] {
     const end = at + length + (isQuoted ? 2 : 0);
     if (end < text.length && text[end] !== ",") refuseQuote(name);
     if (!isQuoted && findQuote(item) !== -1) refuseQuote(name);
-    if (item !== "") items.push(item);
+    if (isQuoted || item !== "") items.push(item);
     at = end + 1;
   }
   return items;

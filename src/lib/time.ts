@@ -1,21 +1,25 @@
-const DATE = /(\d{4})-?(\d{2})-?(\d{2})/.source;
-const CLOCK = /(\d{2})(?::?(\d{2})(?::?(\d{2})(?:[.,](\d+))?)?)?/.source;
-const ZONE = /(?:Z|([+-])(\d{2})(?::?(\d{2}))?)?/.source;
-const ISO_TIME = new RegExp(`^${DATE}(?:[T ]${CLOCK}${ZONE})?$`);
+/** Behind a dash a month and a day may have one digit. A month without a day needs the dash: `200001` is no time. */
+const MONTH = /(?:-(?<dashMonth>\d{1,2})|(?<month>\d{2})(?!$))/.source;
+const DAY = /(?:-(?<dashDay>\d{1,2})|(?<day>\d{2}))/.source;
+const CLOCK =
+  /(?<hour>\d{2})(?::?(?<minute>\d{2})(?::?(?<second>\d{1,2})(?:[.,](?<fraction>\d+))?)?)?/.source;
+const ZONE = /(?:Z|(?<sign>[+-])(?<zoneHour>\d{2})(?::?(?<zoneMinute>\d{2}))?)?/.source;
+const ISO_TIME = new RegExp(`^(?<year>\\d{4})(?:${MONTH}(?:${DAY}(?:[T ]${CLOCK}${ZONE})?)?)?$`);
 
 /**
- * Milliseconds since the epoch of an ISO 8601 time, undefined when it is none (contract FIL-12): a date alone,
- * extended or basic format, `T` or a blank, a fraction, `Z` or an offset. Without a zone it is UTC.
+ * Milliseconds since the epoch of an ISO 8601 time, undefined when it is none (contract FIL-12): a year, a month or a
+ * date alone, extended or basic format, `T` or a blank, a fraction, `Z` or an offset. Without a zone it is UTC.
  */
 export function parseTime(text: string): number | undefined {
-  const match = ISO_TIME.exec(text);
-  if (match === null) return undefined;
-  const [, year, month, day, hour = "00", minute = "00", second = "00", fraction = ""] = match;
-  const [, , , , , , , , sign, zoneHour = "00", zoneMinute = "00"] = match;
-  const date = `${year}-${month}-${day}`;
-  const localMs = Date.parse(
-    `${date}T${hour}:${minute}:${second}.${fraction.slice(0, 3).padEnd(3, "0")}Z`,
-  );
+  const parts = ISO_TIME.exec(text)?.groups;
+  if (parts === undefined) return undefined;
+  const two = (digits = "01") => digits.padStart(2, "0");
+  const { year, month, dashMonth, day, dashDay, sign } = parts;
+  const { hour = "00", minute = "00", second = "00", fraction = "" } = parts;
+  const { zoneHour = "00", zoneMinute = "00" } = parts;
+  const date = `${year}-${two(dashMonth ?? month)}-${two(dashDay ?? day)}`;
+  const ms = fraction.slice(0, 3).padEnd(3, "0");
+  const localMs = Date.parse(`${date}T${hour}:${minute}:${two(second)}.${ms}Z`);
   // Date rolls 30 February over to March and takes 24:00; neither is a time here.
   if (Number.isNaN(localMs) || !new Date(localMs).toISOString().startsWith(date)) return undefined;
   if (Number(zoneHour) > 23 || Number(zoneMinute) > 59) return undefined;

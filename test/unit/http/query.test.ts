@@ -134,7 +134,8 @@ describe("filters", () => {
     ["FIL-2", 'name=in:"a:b"', ["a:b"]],
     ["FIL-2", 'name=in:"a\\"b",c', ['a\\"b', "c"]],
     ["FIL-2", 'name=in:a\\"b', ['a\\"b']],
-    ["FIL-2", 'name=in:"",a', ["a"]],
+    ["FIL-2", 'name=in:"",a', ["", "a"]],
+    ["FIL-2", 'name=in:""', [""]],
     ["FIL-2", "name=in: a ,b", [" a ", "b"]],
   ])("%s: %s", (_, search, expected) => {
     expect(valuesOf(search, "name")).toEqual(expected);
@@ -167,6 +168,7 @@ describe("filters", () => {
     ["FIL-11", "created_at=gt:"],
     ["FIL-11", "updated_at="],
     ["FIL-12", "updated_at=2015-08-27T09:49:58+01:00"],
+    ["FIL-12", "created_at=gt:200001"],
     ["FIL-18", "changes-since=2015-08-27"],
     ["FIL-18", "changes-since="],
   ])("%s: refuses '%s'", (_, search) => {

@@ -32,10 +32,25 @@ describe("times", () => {
     expect(parseTime("2016-02-29")).toBe(Date.UTC(2016, 1, 29));
   });
 
+  it("FIL-12: leading zeros may be missing behind a dash, and so may a month, a day", () => {
+    expect(parseTime("2000-1-1")).toBe(Date.UTC(2000, 0, 1));
+    expect(parseTime("2000-1-1T02:03:4+01:00")).toBe(Date.UTC(2000, 0, 1, 1, 3, 4));
+    expect(parseTime("2000-12-1 02")).toBe(Date.UTC(2000, 11, 1, 2));
+    expect(parseTime("2000-2")).toBe(Date.UTC(2000, 1, 1));
+    expect(parseTime("2000-02")).toBe(Date.UTC(2000, 1, 1));
+    expect(parseTime("2000")).toBe(Date.UTC(2000, 0, 1));
+  });
+
   it.each([
     "",
     "now",
-    "2015",
+    "201",
+    "200001",
+    "2015-0",
+    "2015-1-0",
+    "2015-08T09:49",
+    "2015T09:49",
+    "2000/1/1",
     "2015-13-01",
     "2015-02-29",
     "2015-08-32",
