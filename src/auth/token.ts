@@ -70,26 +70,43 @@ export async function signToken(grant: Grant, settings: AuthSettings): Promise<s
   return await new SignJWT(claims).setProtectedHeader({ alg: ALGORITHM, typ: TYPE }).sign(key);
 }
 
-/** Tokens that were found to hold, by their whole text; the settings of an isolate do not change. */
+/** Tokens that were found to hold, by the digest of their text; the settings of an isolate do not change. */
 const held = new WeakMap<AuthSettings, BoundedMap<string, Grant>>();
 const MAX_HELD = 1_000;
 
+/** Far more than a user's roles take up; headers may be larger. */
+const MAX_TOKEN_CHARACTERS = 8 * 1024;
+
 /**
- * What the token still grants. Throws the Fault `unauthorized` when it does not hold, or no longer. One that was checked
- * before is not checked again but for its time.
+ * A token as it is issued (RFC 7515 §7.1): three parts in base64url, of which the signature (256 bits) ends in a
+ * character whose two unused bits are zero. What is signed is the text before it, so this is its only spelling.
+ */
+const SPELLING = /^[\w-]+\.[\w-]+\.[\w-]{42}[AEIMQUYcgkosw048]$/;
+
+/**
+ * What the token still grants. Throws the Fault `unauthorized` when it does not hold, or no longer, or is not spelled as it
+ * was issued. One that was checked before is not checked again but for its time.
  */
 export async function readToken(
   token: string,
   settings: AuthSettings,
   nowMs: number,
 ): Promise<Grant> {
+  if (token.length > MAX_TOKEN_CHARACTERS || !SPELLING.test(token)) throw badToken();
   const grants = held.get(settings) ?? new BoundedMap<string, Grant>(MAX_HELD);
   held.set(settings, grants);
-  const known = grants.get(token);
+  const digest = await digestOf(token);
+  const known = grants.get(digest);
   if (known !== undefined && isInTime(known, nowMs)) return known;
   const grant = await checkToken(token, settings, nowMs);
-  grants.set(token, grant);
+  grants.set(digest, grant);
   return grant;
+}
+
+/** Of one length whatever the token's, and nothing that could be used as one. */
+async function digestOf(token: string): Promise<string> {
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(token));
+  return base64url.encode(new Uint8Array(digest));
 }
 
 function isInTime({ expiresAtMs, credential, user }: Grant, nowMs: number): boolean {
