@@ -1,13 +1,21 @@
+import { base64url } from "jose";
 import { abbreviate } from "../lib/code-points.ts";
 import {
   BasicConstraintsExtension,
+  ExtendedKeyUsageExtension,
   KeyUsageFlags,
   KeyUsagesExtension,
   type X509Certificate,
 } from "./x509.ts";
 
-/** Critical extensions that are checked here: basicConstraints, keyUsage. Others refuse a certificate. */
-const CHECKED_EXTENSIONS = ["2.5.29.19", "2.5.29.15"];
+/** Critical extensions that are checked here: basicConstraints, keyUsage, extKeyUsage. Others refuse a certificate. */
+const CHECKED_EXTENSIONS = ["2.5.29.19", "2.5.29.15", "2.5.29.37"];
+
+/** Purposes of a key that take in images: any, signing code (RFC 5280 §4.2.1.12) and signing documents (RFC 9336). */
+const SIGNING_PURPOSES = ["2.5.29.37.0", "1.3.6.1.5.5.7.3.3", "1.3.6.1.5.5.7.3.36"];
+
+/** Shorter ones of RSA can be broken (NIST SP 800-131A). */
+const MIN_RSA_BITS = 2048;
 
 /** A way from the certificate that signed the image upwards, without the one that is looked at. */
 type Path = readonly X509Certificate[];
@@ -27,7 +35,7 @@ export function objectionTo(
     certificate: X509Certificate,
     path: Path,
   ): Promise<string | undefined> => {
-    const flaw = flawOf(certificate, path, nowMs);
+    const flaw = flawOf(certificate, path, nowMs) ?? (await flawOfKey(certificate));
     if (flaw !== undefined) return flaw;
     if (roots.some((root) => root.equal(certificate))) return undefined;
     let last: string | undefined = `the issuer of ${nameOf(certificate)} is not configured`;
@@ -53,6 +61,11 @@ function flawOf(certificate: X509Certificate, path: Path, nowMs: number): string
     ({ critical, type }) => critical && !CHECKED_EXTENSIONS.includes(type),
   );
   if (unchecked !== undefined) return `${name} has the critical extension ${unchecked.type}`;
+  // That of an authority limits the certificates below it as well, as everybody who checks it has come to hold.
+  const isForSigning = certificate
+    .getExtensions(ExtendedKeyUsageExtension)
+    .every(({ usages }) => usages.some((usage) => SIGNING_PURPOSES.includes(String(usage))));
+  if (!isForSigning) return `${name} is for other purposes than signing`;
   const isIssuer = path.length > 0;
   const needed = isIssuer ? KeyUsageFlags.keyCertSign : KeyUsageFlags.digitalSignature;
   const usages = certificate.getExtension(KeyUsagesExtension)?.usages ?? needed;
@@ -60,6 +73,22 @@ function flawOf(certificate: X509Certificate, path: Path, nowMs: number): string
     return `${name} is not for signing ${isIssuer ? "certificates" : "data"}`;
   }
   return isIssuer ? flawOfIssuer(certificate, path) : undefined;
+}
+
+/** The library counts an RSA key's bytes; whether its first bits are used is in the key itself. */
+async function flawOfKey(certificate: X509Certificate): Promise<string | undefined> {
+  const { publicKey } = certificate;
+  if (!publicKey.algorithm.name.startsWith("RSA")) return undefined;
+  const jwk = await crypto.subtle.exportKey("jwk", await publicKey.export());
+  const n = "n" in jwk ? jwk.n : "";
+  if (bitLength(base64url.decode(n)) >= MIN_RSA_BITS) return undefined;
+  return `${nameOf(certificate)} has an RSA key of fewer than ${MIN_RSA_BITS} bits`;
+}
+
+/** Of a number in bytes, the highest first. */
+function bitLength(bytes: Uint8Array): number {
+  const first = bytes.findIndex((byte) => byte !== 0);
+  return first < 0 ? 0 : 8 * (bytes.length - first) - Math.clz32(bytes[first] ?? 0) + 24;
 }
 
 function flawOfIssuer(issuer: X509Certificate, path: Path): string | undefined {

@@ -4,13 +4,10 @@ import type { SignatureHashMethod } from "../domain/image-signature.ts";
 import { fromHex, toHex } from "../lib/hex.ts";
 import type { VerifyDigest } from "./verify-digest.ts";
 
-/** Shorter keys are no longer held to be safe (NIST SP 800-131A). */
-const MIN_BITS = 2048;
-
 /**
  * Gets ready to verify an RSASSA-PSS signature as image signatures have it (contract 13 §8): MGF1 with the same hash,
- * and the longest possible salt. The key is extractable. Throws `signature_unusable` for a key that is too short and for
- * a signature that is not as long as the key (RFC 8017 §8.1.2 step 1).
+ * and the longest possible salt. The key is extractable. Throws `signature_unusable` for a signature that is not
+ * as long as the key (RFC 8017 §8.1.2 step 1).
  */
 export async function openRsaPss(
   key: CryptoKey,
@@ -19,7 +16,6 @@ export async function openRsaPss(
 ): Promise<VerifyDigest> {
   const { n, e } = await crypto.subtle.exportKey("jwk", key).then(readJwk);
   const bits = n.toString(2).length;
-  if (bits < MIN_BITS) unusable(`the certificate's key has fewer than ${MIN_BITS} bits`);
   const keyBytes = Math.ceil(bits / 8);
   if (signature.length !== keyBytes) {
     unusable(`img_signature has ${signature.length} bytes, and the certificate's key ${keyBytes}`);

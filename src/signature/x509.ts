@@ -3,6 +3,7 @@ import "@abraham/reflection";
 
 export {
   BasicConstraintsExtension,
+  ExtendedKeyUsageExtension,
   KeyUsageFlags,
   KeyUsagesExtension,
   X509Certificate,

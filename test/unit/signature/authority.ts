@@ -39,12 +39,22 @@ export async function makeKeys(namedCurve = "P-384"): Promise<CryptoKeyPair> {
   return keys;
 }
 
+/** Keys of RSA, of any length. */
+export async function makeRsaKeys(modulusLength: number): Promise<CryptoKeyPair> {
+  const publicExponent = Uint8Array.of(1, 0, 1);
+  const algorithm = { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256", modulusLength, publicExponent };
+  const keys = await crypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
+  if (!("publicKey" in keys)) throw new Error("no pair");
+  return keys;
+}
+
 let serial = 1;
 
 /** A certificate as it is asked for; without an issuer, signed by itself. */
 export async function issue(name: string, wanted: Issue = {}): Promise<Holder> {
   const { issuer, hash = "SHA-384", extensions = [] } = wanted;
   const keys = wanted.keys ?? (await makeKeys());
+  const signingKey = (issuer?.keys ?? keys).privateKey;
   const certificate = await X509CertificateGenerator.create({
     serialNumber: (serial++).toString(16).padStart(4, "0"),
     subject: `CN=${name}`,
@@ -52,8 +62,8 @@ export async function issue(name: string, wanted: Issue = {}): Promise<Holder> {
     notBefore: new Date(wanted.notBefore ?? NOW - 180 * DAY),
     notAfter: new Date(wanted.notAfter ?? NOW + 180 * DAY),
     publicKey: keys.publicKey,
-    signingKey: (issuer?.keys ?? keys).privateKey,
-    signingAlgorithm: { name: "ECDSA", hash },
+    signingKey,
+    signingAlgorithm: { name: signingKey.algorithm.name, hash },
     extensions: [...extensions],
   });
   return { certificate, keys };

@@ -15,6 +15,7 @@ import {
   type Holder,
   issue,
   makeKeys,
+  makeRsaKeys,
   NOW,
   pemOf,
   trusting,
@@ -35,6 +36,21 @@ async function objection(
     throw error;
   }
 }
+
+/** `openssl req -x509 -newkey rsa:2047 -nodes -subj /CN=Almost -days 36500`, which WebCrypto does not make. */
+const ALMOST =
+  "MIIDBDCCAeygAwIBAgIUQsEzdfw4J81yCL+v+YlwUpx7W0UwDQYJKoZIhvcNAQELBQAwETEPMA0GA1UEAwwGQWxtb3" +
+  "N0MCAXDTI2MTIwMTE3MjIwNFoYDzIxMjYxMTA3MTcyMjA0WjARMQ8wDQYDVQQDDAZBbG1vc3QwggEhMA0GCSqGSIb3" +
+  "DQEBAQUAA4IBDgAwggEJAoIBAFi6FWfsCr2oAUgHh8qEucQhv7ciTw6Vd5TuRCgCcIfv1ClyhPUzeLVzSOc6o8aqeQ" +
+  "4CgVJJP/X1ZXT7gsZIYchwq/cVd6DlwFtbz74ETfo6ZMtPqFwhvc0kjVncwKKo+q9HrOLNu9MR1QHYe1JnbgEsMPSU" +
+  "RvA/nGHqLrAi9N0bc3btMJjY0jpombQJgmV22mOdh+DoRLj2h2nr+d7UWgz8yz5FsTNPOmfyeA4Wzb9iiZLqIXA5k8" +
+  "sb/f/U4qrqqsMQTfBZpmbgN+9e4fxK3sjPaRWVedLfCvWJ9XFl9cJVnQT5tl1pq3/nBZbC4JExKS3cKTo9H1oLrIjm" +
+  "ygU/59UCAwEAAaNTMFEwHQYDVR0OBBYEFCj+CAUwrGDgN6TPCpzCsR1odjyPMB8GA1UdIwQYMBaAFCj+CAUwrGDgN6" +
+  "TPCpzCsR1odjyPMA8GA1UdEwEB/wQFMAMBAf8wDQYJKoZIhvcNAQELBQADggEBAB6lNvgTTTAGZHf2A2qvEic20X3X" +
+  "ur2+RkOaMf7UsnVD4zU9byXoWgp1ainKgCuYbGlLT9unTc9zO1y0bj1Gydmio9ziMa2m4Q6rKMx7xjsUjHEJq4CsAO" +
+  "urirjDL9YQTjua5kigaBkdPYXMjpSaAu8LAQRPrYj7+hpkpZM7cUfx4oMg1kMo3IrBSA3hHAf8H3p5s8oxISyJiV62" +
+  "oLMo2i+0JLTfVk/WAk1VPSg+Q8cyaaMSUJftbNAjb5Jf//lA805vn+voJq+HC/o44yZf/jOgIm5k4b9IJ+6FcjGUMD" +
+  "l5HVXec/gjQ1hVzX2Zo7Ztee1l7Eyhz507+AySFmahwhg=";
 
 const root = await issue("Root", { extensions: authority() });
 const middle = await issue("Middle", { issuer: root, extensions: authority() });
@@ -183,13 +199,91 @@ describe("13 §8 the chain of a certificate to a configured root", () => {
   });
 
   it("refuses critical extensions that it does not check, and no others", async () => {
-    const codeSigning = "1.3.6.1.5.5.7.3.3";
-    const mild = [new ExtendedKeyUsageExtension([codeSigning])];
     const strict = [new Extension("1.2.3.4", true, Uint8Array.of(5, 0))];
+    const mild = [new Extension("1.2.3.4", false, Uint8Array.of(5, 0))];
     const good = await issue("Good", { issuer: root, extensions: mild });
     const bad = await issue("Bad", { issuer: root, extensions: strict });
     expect(await objection([good], [root])).toBeUndefined();
     expect(await objection([bad], [root])).toContain('"CN=Bad" has the critical extension 1.2.3.4');
+  });
+
+  const PURPOSES = {
+    any: "2.5.29.37.0",
+    server: "1.3.6.1.5.5.7.3.1",
+    client: "1.3.6.1.5.5.7.3.2",
+    code: "1.3.6.1.5.5.7.3.3",
+    time: "1.3.6.1.5.5.7.3.8",
+    documents: "1.3.6.1.5.5.7.3.36",
+  };
+
+  it.each([true, false])(
+    "extended key usage: only what takes in signing is for images (critical: %j)",
+    async (critical) => {
+      const withUsage = (...of: (keyof typeof PURPOSES)[]) =>
+        issue("Purposeful", {
+          issuer: root,
+          extensions: [
+            new ExtendedKeyUsageExtension(
+              of.map((name) => PURPOSES[name]),
+              critical,
+            ),
+          ],
+        });
+      for (const good of [
+        await withUsage("code"),
+        await withUsage("any"),
+        await withUsage("server", "documents"),
+      ]) {
+        expect(await objection([good], [root])).toBeUndefined();
+      }
+      for (const bad of [
+        await withUsage("server"),
+        await withUsage("client", "time"),
+        await withUsage(),
+      ]) {
+        expect(await objection([bad], [root])).toContain(
+          '"CN=Purposeful" is for other purposes than signing',
+        );
+      }
+    },
+  );
+
+  it("extended key usage: that of an authority limits what is below it", async () => {
+    const usage = new ExtendedKeyUsageExtension([PURPOSES.server]);
+    const web = await issue("Web", { issuer: root, extensions: [...authority(), usage] });
+    expect(await objection([await issue("Leaf", { issuer: web }), web], [root])).toContain(
+      '"CN=Web" is for other purposes than signing',
+    );
+  });
+
+  it.each([1024, 1920])("refuses an RSA key of %i bits, wherever it stands", async (bits) => {
+    const keys = await makeRsaKeys(bits);
+    const hash = "SHA-256";
+    const shortRoot = await issue("Short", { keys, hash, extensions: authority() });
+    const below = await issue("Leaf", { issuer: shortRoot, hash });
+    const short = await issue("Short", { issuer: root, keys });
+    for (const [chain, top] of [
+      [[below], shortRoot],
+      [[short], root],
+    ] as const) {
+      expect(await objection(chain, [top])).toContain(
+        '"CN=Short" has an RSA key of fewer than 2048 bits',
+      );
+    }
+  });
+
+  it("refuses an RSA key whose 2048th bit is not used", async () => {
+    const pem = `-----BEGIN CERTIFICATE-----\n${ALMOST}\n-----END CERTIFICATE-----\n`;
+    await expect(trusting(pem, pem).verifier(ANY_SIGNATURE, NOW)).rejects.toMatchObject({
+      detail: { reason: expect.stringContaining("fewer than 2048 bits") },
+    });
+  });
+
+  it("takes an authority with an RSA key of 2048 bits", async () => {
+    const keys = await makeRsaKeys(2048);
+    const hash = "SHA-256";
+    const top = await issue("Enough", { keys, hash, extensions: authority() });
+    expect(await objection([await issue("Leaf", { issuer: top, hash })], [top])).toBeUndefined();
   });
 
   it("refuses a link signed with SHA-1", async () => {
