@@ -70,13 +70,23 @@ export type Reference =
 /** A domain named by its id or by its name. */
 export type DomainReference = { readonly id: string } | { readonly name: string };
 
+/** Whether two names of domains, projects, users or credentials are one: without case, as Keystone compares them. */
+export function isSameName(a: string, b: string): boolean {
+  return foldName(a) === foldName(b);
+}
+
+/** What names that are the same have in common. */
+export function foldName(name: string): string {
+  return name.toLowerCase();
+}
+
 /** The domain of this id or name, if the document has it. */
 export function findDomain(
   document: IdentityDocument,
   reference: DomainReference,
 ): Domain | undefined {
   if ("id" in reference) return document.domains.get(reference.id);
-  return [...document.domains.values()].find(({ name }) => name === reference.name);
+  return [...document.domains.values()].find(({ name }) => isSameName(name, reference.name));
 }
 
 /** The user of this id, or of this name in its domain, if the document has it. */
@@ -97,7 +107,7 @@ function findIn<T extends { readonly name: string; readonly domain: Domain }>(
   if ("id" in reference) return records.get(reference.id);
   const domain = findDomain(document, reference.domain);
   return [...records.values()].find(
-    (record) => record.name === reference.name && record.domain === domain,
+    (record) => isSameName(record.name, reference.name) && record.domain === domain,
   );
 }
 

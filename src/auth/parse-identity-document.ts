@@ -1,11 +1,12 @@
 import * as v from "valibot";
 import { Fault } from "../domain/fault.ts";
-import type {
-  ApplicationCredential,
-  Domain,
-  IdentityDocument,
-  Project,
-  User,
+import {
+  type ApplicationCredential,
+  type Domain,
+  foldName,
+  type IdentityDocument,
+  type Project,
+  type User,
 } from "./identity-document.ts";
 import { STANDARD_ROLES } from "./roles.ts";
 import { decoyFor, parseSecretHash } from "./secret-hash.ts";
@@ -117,7 +118,7 @@ export function parseIdentityDocument(text: string): IdentityDocument {
 
 function link(given: v.InferOutput<typeof Document>): IdentityDocument {
   const domains = indexById(given.domains, "domains");
-  assertUnique(given.domains, "domains", "name", ({ name }) => name);
+  assertUnique(given.domains, "domains", "name", ({ name }) => foldName(name));
 
   const projects = indexById(
     given.projects.map(
@@ -157,7 +158,7 @@ function link(given: v.InferOutput<typeof Document>): IdentityDocument {
 
   const credentials = given.users.flatMap((user, userIndex) => {
     const at = `users[${userIndex}].application_credentials`;
-    assertUnique(user.application_credentials, at, "name", ({ name }) => name);
+    assertUnique(user.application_credentials, at, "name", ({ name }) => foldName(name));
     return user.application_credentials.map((credential, index): ApplicationCredential => {
       resolve(projects, credential.project_id, `${at}[${index}].project_id`, "project");
       return {
@@ -202,7 +203,10 @@ function assertUnique<T>(
   const seen = new Set<string>();
   for (const [index, record] of records.entries()) {
     const value = identify(record);
-    if (seen.has(value)) throw refusal(`${at}[${index}].${key}`, "is taken by another one");
+    if (seen.has(value)) {
+      const problem = "is taken by another one; names are compared without case";
+      throw refusal(`${at}[${index}].${key}`, key === "name" ? problem : "is taken by another one");
+    }
     seen.add(value);
   }
 }
@@ -220,7 +224,7 @@ function nameInDomain({
   readonly name: string;
   readonly domain: Domain;
 }): string {
-  return JSON.stringify([domain.id, name]);
+  return JSON.stringify([domain.id, foldName(name)]);
 }
 
 function describeIssue(issue: v.BaseIssue<unknown>): string {

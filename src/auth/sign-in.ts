@@ -4,6 +4,7 @@ import {
   findProject,
   findUser,
   type IdentityDocument,
+  isSameName,
   type Project,
   type Reference,
   type User,
@@ -151,7 +152,7 @@ function namedIn(
 ): ApplicationCredential | undefined {
   const user = findUser(identity, wanted.user);
   const all = [...identity.applicationCredentials.values()];
-  return all.find(({ name, userId }) => name === wanted.name && userId === user?.id);
+  return all.find(({ name, userId }) => isSameName(name, wanted.name) && userId === user?.id);
 }
 
 function wholeSeconds(timeMs: number | null): number {

@@ -1,4 +1,10 @@
-import { type Domain, type Project, projectsOf, type User } from "../../auth/identity-document.ts";
+import {
+  type Domain,
+  isSameName,
+  type Project,
+  projectsOf,
+  type User,
+} from "../../auth/identity-document.ts";
 import type { Grant } from "../../auth/token.ts";
 import { Fault } from "../../domain/fault.ts";
 import { forbidden, type IdentityContext, isAdmin } from "./context.ts";
@@ -21,7 +27,7 @@ export function listProjects(ctx: IdentityContext, caller: Grant): Response {
     : visibleProjects(ctx, caller);
   const found = askedFor.filter(
     (project) =>
-      agrees(query, "name", project.name) &&
+      isNamed(query, project.name) &&
       agrees(query, "domain_id", project.domain.id) &&
       agrees(query, "parent_id", project.domain.id) &&
       agrees(query, "enabled", project.isEnabled) &&
@@ -42,7 +48,7 @@ export function listUsers(ctx: IdentityContext, caller: Grant): Response {
   const query = ctx.url.searchParams;
   const found = visibleUsers(ctx, caller).filter(
     (user) =>
-      agrees(query, "name", user.name) &&
+      isNamed(query, user.name) &&
       agrees(query, "domain_id", user.domain.id) &&
       agrees(query, "enabled", user.isEnabled),
   );
@@ -66,7 +72,7 @@ export function listUserProjects(ctx: IdentityContext, caller: Grant): Response 
 /** GET /identity/v3/domains */
 export function listDomains(ctx: IdentityContext, caller: Grant): Response {
   const found = visibleDomains(ctx, caller).filter(({ name }) =>
-    agrees(ctx.url.searchParams, "name", name),
+    isNamed(ctx.url.searchParams, name),
   );
   assertMayList(ctx, caller, found, "list_domains");
   const views = found.map((domain) => domainView(ctx, domain));
@@ -82,9 +88,7 @@ export function showDomain(ctx: IdentityContext, caller: Grant): Response {
 /** GET /identity/v3/roles */
 export function listRoles(ctx: IdentityContext, caller: Grant): Response {
   if (!isAdmin(caller)) throw forbidden("list_roles");
-  const found = ctx.settings.identity.roles.filter((name) =>
-    agrees(ctx.url.searchParams, "name", name),
-  );
+  const found = ctx.settings.identity.roles.filter((name) => isNamed(ctx.url.searchParams, name));
   const views = found.map((name) => roleView(ctx, name));
   return privateJson(collectionView(ctx, "roles", views));
 }
@@ -138,6 +142,12 @@ function pick<T extends { readonly id: string }>(
 function projectList(ctx: IdentityContext, projects: readonly Project[]): Response {
   const views = projects.map((project) => projectView(ctx, project));
   return privateJson(collectionView(ctx, "projects", views));
+}
+
+/** Whether the filter by name is absent or wants this name. */
+function isNamed(query: URLSearchParams, name: string): boolean {
+  const wanted = query.get("name");
+  return wanted === null || isSameName(wanted, name);
 }
 
 /** Whether the filter of this name is absent or wants this value. */

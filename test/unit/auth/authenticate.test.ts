@@ -126,7 +126,7 @@ describe("a token", () => {
     expect(texts.size).toBe(1);
   });
 
-  it("has one spelling, which is the one it was issued in", async () => {
+  it("BI-2: has one spelling, which is the one it was issued in", async () => {
     const token = await ann();
     const dot = token.lastIndexOf(".") + 1;
     const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -148,7 +148,7 @@ describe("a token", () => {
     }
   });
 
-  it("is refused above 8 KiB, even if it is signed", async () => {
+  it("BI-2: is refused above 8 KiB, even if it is signed", async () => {
     const payload = (await ann()).split(".")[1] ?? "";
     const claims = JSON.parse(new TextDecoder().decode(base64url.decode(payload)));
     const key = new TextEncoder().encode(TOKEN_SECRET);

@@ -148,6 +148,7 @@ describe("looking up projects", () => {
     expect(await idsOf(root, "/projects")).toEqual(["p-alpha", "p-beta", "p-far"]);
     expect(await idsOf(root, "/projects?name=alpha")).toEqual(["p-alpha", "p-far"]);
     expect(await idsOf(root, "/projects?name=alpha&domain_id=d2")).toEqual(["p-far"]);
+    expect(await idsOf(root, "/projects?name=ALPHA&domain_id=d2")).toEqual(["p-far"]);
     expect(await idsOf(root, "/projects?enabled=true&parent_id=d2")).toEqual(["p-far"]);
     expect(await idsOf(root, "/projects?enabled=false")).toEqual([]);
     expect(await idsOf(root, "/projects?is_domain=true")).toEqual([]);

@@ -106,7 +106,11 @@ describe("the identity document", () => {
       [(d) => Object.assign(ann(d), { id: "a/b" }), "users[1].id must be 1 to 64 letters"],
       [(d) => Object.assign(ann(d), { id: "constructor" }), "users[1].id is a reserved word."],
       [(d) => Object.assign(ann(d), { id: "u-root" }), "users[1].id is taken by another one."],
-      [(d) => Object.assign(ann(d), { name: "root" }), "users[1].name is taken by another one."],
+      [(d) => Object.assign(ann(d), { name: "root" }), "users[1].name is taken by another one;"],
+      [
+        (d) => Object.assign(ann(d), { name: "Root" }),
+        "users[1].name is taken by another one; names are compared without case.",
+      ],
       [(d) => Object.assign(ann(d), { name: "a\nb" }), "users[1].name must be 1 to 255 characters"],
       [
         (d) => Object.assign(ann(d), { roles: { "p-x": [] } }),
@@ -127,7 +131,7 @@ describe("the identity document", () => {
       ],
       [
         (d) => Object.assign(byId(d.projects, "p-beta"), { name: "alpha" }),
-        "projects[1].name is taken by another one.",
+        "projects[1].name is taken by another one; names are compared without case.",
       ],
     ];
     for (const [change, place] of changes) {

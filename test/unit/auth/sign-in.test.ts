@@ -67,6 +67,22 @@ describe("signing in with a password", () => {
     });
   });
 
+  it("BI-1: compares names of users, domains and projects without case, and ids exactly", async () => {
+    const user = { name: "BOB", domain: { name: "elsewhere" }, password: "bob secret" };
+    const identity = { methods: ["password"], password: { user } };
+    const project = { name: "Alpha", domain: { name: "ELSEWHERE" } };
+    expect(await signIn({ auth: { identity, scope: { project } } })).toMatchObject({
+      user: { id: "u-bob", name: "bob", domain: { name: "Elsewhere" } },
+      project: { id: "p-far", name: "alpha" },
+    });
+    const byDomainId = { name: "ann", domain: { id: "Default" }, password: "ann secret" };
+    const wrongIds = [{ id: "U-ANN", password: "ann secret" }, byDomainId];
+    for (const user of wrongIds) {
+      const body = { auth: { identity: { methods: ["password"], password: { user } } } };
+      expect((await refusalOf(body)).status).toBe(401);
+    }
+  });
+
   it("finds the user by id, by name and domain id, and by name and domain name", async () => {
     const domains = [
       { id: "u-bob" },
@@ -218,6 +234,7 @@ describe("signing in with an application credential", () => {
       { id: "c-robot", secret },
       { name: "robot", user: { id: "u-ann" }, secret },
       { name: "robot", user: { name: "ann", domain: { name: "Default" } }, secret },
+      { name: "Robot", user: { name: "Ann", domain: { name: "default" } }, secret },
     ];
     for (const credential of credentials) {
       expect(await signIn(withCredential(credential))).toMatchObject({
