@@ -332,10 +332,29 @@ describe("unknown paths", () => {
     expect((await service.call(owner, "GET", `/v2/images/${id}`)).status).toBe(200);
   });
 
-  it("RT-20: a doubled slash is not folded", async () => {
-    for (const path of ["/v2//images", "/v2/images//", "//v2/images"]) {
+  it("RT-20: repeated slashes are one", async () => {
+    const { id } = await service.create(owner, { name: "slashes" });
+    for (const path of [`/v2//images/${id}`, `//v2/images/${id}`, `///v2////images//${id}`]) {
+      const response = await service.call(owner, "GET", path);
+      expect(await response.json(), path).toMatchObject({ id, file: `/v2/images/${id}/file` });
+    }
+    const list = await service.call(owner, "GET", "/v2//images?name=a//b");
+    expect(await list.json()).toMatchObject({ first: "/v2/images?name=a%2F%2Fb" });
+    expect((await service.call(owner, "PUT", `/v2/images//${id}/tags//a`)).status).toBe(204);
+    expect((await service.call(owner, "POST", `//v2/images/${id}//uploads`)).status).toBe(412);
+    expect((await service.call(null, "GET", "//")).status).toBe(300);
+    expect((await service.call(null, "GET", "//versions//")).status).toBe(200);
+    expect((await service.call(null, "GET", "//identity//v3")).status).toBe(200);
+    expect((await service.call(null, "GET", "//healthcheck")).status).toBe(200);
+  });
+
+  it("RT-19, RT-20, RT-21: what is folded still has its end, and an encoded slash is not folded", async () => {
+    const { id } = await service.create(owner);
+    for (const path of ["/v2/images//", `/v2/images/${id}//`, `/v2%2F/images/${id}`]) {
       expect([300, 404]).toContain((await service.call(owner, "GET", path)).status);
     }
+    const tag = `/v2/images/${id}/tags//%2Fa`;
+    expect((await service.call(owner, "PUT", tag)).status).toBe(404);
   });
 });
 
