@@ -7,11 +7,8 @@ export type VersionFacts = Pick<Config, "importMethods" | "imageCache"> & {
   readonly stores: Pick<Stores, "isMulti">;
 };
 
-/*
- * A minor version is advertised only if its features work (contract 01 §1.2). 2.13 (usage) joins the list with
- * its own.
- */
-const ALWAYS = ["2.17", "2.9", "2.7", "2.5", "2.4", "2.3", "2.2", "2.1", "2.0"];
+/** A minor version is advertised only if its features work (contract 01 §1.2). */
+const ALWAYS = ["2.17", "2.13", "2.9", "2.7", "2.5", "2.4", "2.3", "2.2", "2.1", "2.0"];
 
 function advertised(facts: VersionFacts): readonly string[] {
   const {
@@ -35,8 +32,8 @@ function minorOf(version: string): number {
 }
 
 /** First path segments that are served as `/v2` (contract VER-10); the minors change no behaviour. */
-const ACCEPTED = /^v2(\.([0-7]|9|15|17))?$/;
-const ACCEPTED_WITH_SEVERAL_STORES = /^v2\.(8|1[0-3])$/;
+const ACCEPTED = /^v2(\.([0-7]|9|13|15|17))?$/;
+const ACCEPTED_WITH_SEVERAL_STORES = /^v2\.(8|1[0-2])$/;
 const ACCEPTED_WITH_CACHE = /^v2\.1[468]$/;
 
 /** Whether a first path segment means the Image API. */

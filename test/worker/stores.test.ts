@@ -82,17 +82,23 @@ describe("discovery", () => {
     };
     const base = ["v2.5", "v2.4", "v2.3", "v2.2", "v2.1", "v2.0"];
     const several = [
-      ...["v2.17*", "v2.15", "v2.12", "v2.11", "v2.10", "v2.9", "v2.8", "v2.7", "v2.6"],
+      ...["v2.17*", "v2.15", "v2.13", "v2.12", "v2.11", "v2.10", "v2.9", "v2.8"],
+      ...["v2.7", "v2.6"],
       ...base,
     ];
     expect(await versionsOf(service)).toEqual(several);
-    expect(await versionsOf(single)).toEqual(["v2.17*", "v2.9", "v2.7", "v2.6", ...base]);
+    expect(await versionsOf(single)).toEqual(["v2.17*", "v2.13", "v2.9", "v2.7", "v2.6", ...base]);
     const withoutImport = new Service({ settings: { ...settings, IMPORT_METHODS: "" } });
-    const ids = ["v2.17*", "v2.15", "v2.12", "v2.10", "v2.9", "v2.8", "v2.7", ...base];
+    const ids = [
+      ...["v2.17*", "v2.15", "v2.13", "v2.12", "v2.10", "v2.9", "v2.8", "v2.7"],
+      ...base,
+    ];
     expect(await versionsOf(withoutImport)).toEqual(ids);
     const path = "/v2.10/images?limit=0";
     expect((await service.call(owner, "GET", path)).status).toBe(200);
     expect((await single.call(owner, "GET", path)).status).toBe(300);
+    // 2.13 is usage.
+    expect((await single.call(owner, "GET", "/v2.13/info/usage")).status).toBe(200);
   });
 });
 

@@ -220,9 +220,10 @@ describe("what is advertised", () => {
   const advertised = async () =>
     (await versionsOf(await service.call(null, "GET", "/"))).map(({ id, status }) => [id, status]);
 
-  it("VER-16: is, of the versions without cache and stores, what works: 2.17, 2.9, and 2.7 and below", async () => {
+  it("VER-16: is, of the versions without cache and stores, what works: 2.17, 2.13, 2.9, and 2.7 and below", async () => {
     expect(await advertised()).toEqual([
       ["v2.17", "CURRENT"],
+      ["v2.13", "SUPPORTED"],
       ["v2.9", "SUPPORTED"],
       ["v2.7", "SUPPORTED"],
       ["v2.6", "SUPPORTED"],
@@ -238,7 +239,7 @@ describe("what is advertised", () => {
   it.each([
     ["VER-13", ["v2.10", "v2.11", "v2.12"]],
     ["VER-14", ["v2.14", "v2.16", "v2.18"]],
-    ["VER-15", ["v2.8", "v2.13"]],
+    ["VER-15", ["v2.8"]],
   ])(
     "%s: the versions of image cache and stores, %j, are neither listed nor served",
     async (_, versions) => {
