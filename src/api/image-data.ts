@@ -1,7 +1,7 @@
 import type { ByteRange } from "../blob/store.ts";
 import { findInCache } from "../db/cache-entries.ts";
 import { type FoundImage, findImage } from "../db/images.ts";
-import { type CacheEntry, isOwnCopy } from "../domain/cache-entry.ts";
+import { type CacheEntry, cachedCopyOf, isOwnCopy } from "../domain/cache-entry.ts";
 import { Fault } from "../domain/fault.ts";
 import type { Image, Location } from "../domain/image.ts";
 import { hasData } from "../domain/status.ts";
@@ -130,7 +130,7 @@ async function prepareDownload(ctx: Context): Promise<Response | Download> {
     throw new Fault("image_deactivated");
   }
   policy.enforceOnImage(ctx.rule, ctx.identity, found);
-  const prefer = ctx.url.searchParams.get("prefer");
+  const prefer = isServedFromCache(ctx, found) ? null : ctx.url.searchParams.get("prefer");
   if (prefer) policy.enforceOnImage("download_from_store", ctx.identity, found);
   const copies = ctx.config.stores.inPreference(image.locations, prefer);
   if (!hasData(image.status) || copies.length === 0 || image.size === null) return noContent();
@@ -147,6 +147,15 @@ async function prepareDownload(ctx: Context): Promise<Response | Download> {
       ? parseRange(ctx.request.headers, image.size)
       : ({ kind: "whole" } as const);
   return { image, entry, copies, selection, headers: dataHeaders(image, etag, selection) };
+}
+
+/** Whether the cache has of the image's data; then no store is preferred to another (contract 12 §4, Serving from cache). */
+function isServedFromCache(
+  { config }: Context,
+  { image, entry }: { readonly image: Image; readonly entry?: CacheEntry | undefined },
+): boolean {
+  const hasBytes = entry !== undefined && entry.modifiedAtMs !== null;
+  return hasBytes && cachedCopyOf(image, config.stores) !== undefined;
 }
 
 /** The image, and its entry where there is a cache, in one round trip. */

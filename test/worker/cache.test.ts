@@ -268,13 +268,22 @@ describe("with several stores", () => {
 
   it("12 §4 Serving from cache: overlooks prefer", async () => {
     const { id } = await several.createActive(owner, DATA);
+    expect((await read(id, {}, { at: several, query: "?prefer=nowhere" })).status).toBe(400);
     await read(id, {}, { at: several });
     const cost = await several.costOf(async () => {
       const { timing, text } = await read(id, {}, { at: several, query: "?prefer=archive" });
       expect([timing, text]).toEqual(["cache;desc=hit", DATA]);
     });
     expect(cost.r2).toEqual([]);
-    expect((await read(id, {}, { at: several, query: "?prefer=nowhere" })).status).toBe(400);
+    const unknown = await read(id, {}, { at: several, query: "?prefer=nowhere" });
+    expect([unknown.status, unknown.text]).toEqual([200, DATA]);
+  });
+
+  it("12 §4 Serving from cache, DWN-15: overlooks prefer where there is one store, too", async () => {
+    const { id } = await service.createActive(owner, DATA);
+    expect((await read(id, {}, { query: "?prefer=nowhere" })).status).toBe(400);
+    await read(id);
+    expect((await read(id, {}, { query: "?prefer=nowhere" })).text).toBe(DATA);
   });
 
   it("does not cache what lies on other people's servers", async () => {
