@@ -61,6 +61,8 @@ export class Stores {
       ...(ids === undefined ? [] : ["stores"]),
       ...(header === null ? [] : ["the header x-image-meta-store"]),
     ];
+    // openstacksdk says it twice.
+    if (!all && header !== null && namesOnly(ids, header)) given.pop();
     if (given.length > 1) throw new Fault("stores_ambiguous", { given: given.join(" and ") });
     if (all) return this.writableIds;
     const chosen = ids === undefined ? [header ?? this.default.id] : readStoreIds(ids);
@@ -114,6 +116,11 @@ export class Stores {
 /** Http stores are other people's servers: nothing is written there (contract 11 §1). */
 export function isReadOnly(store: StoreDefinition): boolean {
   return store.type === "http";
+}
+
+/** Whether a list of ids, as it came, says nothing but this one. */
+function namesOnly(ids: unknown, id: string): boolean {
+  return Array.isArray(ids) && ids.length > 0 && ids.every((each) => each === id);
 }
 
 /** A list of ids from a request. One named twice is meant once: a second copy there would be none. */

@@ -209,9 +209,19 @@ describe("the stores of a multi-store service", () => {
   });
 
   it("IMP-11, 10 §6 stores and header: refused together", () => {
-    const attempt = { body: { stores: ["slow"] }, header: "slow" };
+    const attempt = { body: { stores: ["slow"] }, header: "fast" };
     expect(planning(attempt)).toBe("400 stores_ambiguous");
     expect(textOf(() => plan(attempt))).toContain("with stores and the header x-image-meta-store.");
+    for (const stores of [["slow", "fast"], [], "slow", null, [["slow"]]]) {
+      expect(planning({ body: { stores }, header: "slow" })).toBe("400 stores_ambiguous");
+    }
+  });
+
+  it("IMP-11, 10 §6 stores and header: taken together where they say the same", () => {
+    expect(chosen({ body: { stores: ["slow"] }, header: "slow" })).toEqual(["slow"]);
+    expect(chosen({ body: { stores: ["slow", "slow"] }, header: "slow" })).toEqual(["slow"]);
+    const nowhere = { body: { stores: ["nowhere"] }, header: "nowhere" };
+    expect(planning(nowhere)).toBe("409 store_in_conflict");
   });
 
   it("IMP-11, 10 §6 all_stores with stores or header: refused together", () => {
