@@ -171,9 +171,11 @@ function readUri({ uri }: JsonObject, checkUri: ImportChecks["checkUri"]): strin
 /** What glance-download needs (#10, IMP-8). */
 function readRemote(settings: JsonObject): ImportMethod {
   const region = readText(settings.glance_region, "glance_region");
-  const imageId = readText(settings.glance_image_id, "glance_image_id");
-  if (!isUuid(imageId)) {
-    throw new Fault("invalid_value", { name: "method.glance_image_id", reason: "it is no UUID" });
+  const { glance_image_id: imageId } = settings;
+  if (typeof imageId !== "string" || !isUuid(imageId)) {
+    const reason =
+      imageId === undefined ? "it is missing" : "the remote image id does not look like a UUID";
+    throw new Fault("invalid_value", { name: "method.glance_image_id", reason });
   }
   const { glance_service_interface: given = "public" } = settings;
   const serviceInterface = readText(given, "glance_service_interface");

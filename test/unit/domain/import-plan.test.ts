@@ -152,6 +152,13 @@ describe("the methods' own fields", () => {
     expect(textOf(() => plan(attempt))).toContain(`method.${name}:`);
   });
 
+  it("IMP-8, 10 §4 #10: says of an id that it does not look like a UUID, whatever it is", () => {
+    for (const glance_image_id of [imageId.slice(1), "", "x".repeat(256), null, 5, [imageId]]) {
+      const attempt = { method: "glance-download", settings: { glance_image_id } } as const;
+      expect(textOf(() => plan(attempt))).toContain("image id does not look like a UUID");
+    }
+  });
+
   it("carries the expected hash and all_stores_must_succeed over", () => {
     const settings = { checksum: `md5:${"a".repeat(32)}` };
     expect(plan({ settings, body: { all_stores_must_succeed: false } })).toEqual({
