@@ -9,6 +9,8 @@ export interface AuthSettings {
   readonly identity: IdentityDocument;
   readonly tokenTtlSeconds: number;
   readonly allowAnonymous: boolean;
+  /** The name of the region that the catalog says this is. */
+  readonly region: string;
 }
 
 const MIN_SECRET_CHARACTERS = 32;
@@ -16,7 +18,7 @@ const DEFAULT_TTL_SECONDS = 14_400;
 const MAX_TTL_SECONDS = 31 * 86_400;
 
 /**
- * Reads AUTH, TOKEN_SECRET, IDENTITY, DEVELOPMENT, TOKEN_TTL_SECONDS and ALLOW_ANONYMOUS_ACCESS.
+ * Reads AUTH, TOKEN_SECRET, IDENTITY, DEVELOPMENT, TOKEN_TTL_SECONDS, ALLOW_ANONYMOUS_ACCESS and REGION.
  * Throws the Fault `misconfigured` with one sentence that names the variable and, where that helps,
  * the command to set it.
  */
@@ -49,6 +51,7 @@ export function parseAuthSettings(env: Readonly<Record<string, unknown>>): AuthS
     identity,
     tokenTtlSeconds: secondsOf(env, "TOKEN_TTL_SECONDS", DEFAULT_TTL_SECONDS),
     allowAnonymous: flagOf(env, "ALLOW_ANONYMOUS_ACCESS"),
+    region: regionOf(env),
   });
 }
 
@@ -91,6 +94,17 @@ function secondsOf(env: Readonly<Record<string, unknown>>, name: string, fallbac
     throw misconfigured(`${name} must be a whole number of seconds from 1 to ${MAX_TTL_SECONDS}.`);
   }
   return seconds;
+}
+
+function regionOf(env: Readonly<Record<string, unknown>>): string {
+  const region = textOf(env, "REGION") || "RegionOne";
+  // Keystone keeps ids of regions in 255 characters.
+  if (region.trim() !== region || region.length > 255 || /\p{C}/u.test(region)) {
+    throw misconfigured(
+      "REGION must be a name of at the most 255 characters, without blanks around it.",
+    );
+  }
+  return region;
 }
 
 function flagOf(env: Readonly<Record<string, unknown>>, name: string): boolean {

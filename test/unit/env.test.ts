@@ -253,6 +253,7 @@ const BAD: Readonly<Record<string, readonly string[]>> = {
   LOG_REQUESTS: ["", "ALL", "errors", "off", "true"],
   UPLOAD_EXPIRY_SECONDS: [...NO_INTEGERS, "59", "-1", "2592001"],
   UPLOAD_LEASE_SECONDS: [...NO_INTEGERS, "0", "-1", "86401"],
+  REGION: [" RegionOne", "a\u0000b", "r".repeat(256)],
   TOKEN_TTL_SECONDS: ["0", "-1", "1.5", "soon", "99999999999"],
 };
 
@@ -431,6 +432,7 @@ describe("a good value", () => {
       { type: "string", is_base: false },
     ],
     ["UPLOAD_LEASE_SECONDS", "86400", (config) => config.uploadLeaseMs, 115_200_000],
+    ["REGION", "RegionTwo", (config) => config.auth.region, "RegionTwo"],
     ["TOKEN_TTL_SECONDS", "60", (config) => config.auth.tokenTtlSeconds, 60],
     ["ALLOW_ANONYMOUS_ACCESS", "true", (config) => config.auth.allowAnonymous, true],
     ["USER_STORAGE_QUOTA", "0", (config) => config.limits.imageBytes, 1024 ** 4],

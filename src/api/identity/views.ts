@@ -2,7 +2,6 @@ import type { Domain, Project, User } from "../../auth/identity-document.ts";
 import type { Grant } from "../../auth/token.ts";
 import { type IdentityContext, identityUrl } from "./context.ts";
 
-const REGION = "RegionOne";
 const INTERFACES = ["public", "internal", "admin"];
 
 /** The body of a token, with the catalog where the token has a project and the caller wants it. */
@@ -33,17 +32,22 @@ export function tokenView(ctx: IdentityContext, grant: Grant): object {
  */
 export function catalogView(ctx: IdentityContext): readonly object[] {
   return [
-    serviceView("identity", "keystone", `${ctx.baseUrl}/identity`),
-    serviceView("image", "glance", ctx.baseUrl),
+    serviceView(ctx, "identity", "keystone", `${ctx.baseUrl}/identity`),
+    serviceView(ctx, "image", "glance", ctx.baseUrl),
   ];
 }
 
-function serviceView(type: string, name: string, url: string): object {
+function serviceView(
+  { settings: { region } }: IdentityContext,
+  type: string,
+  name: string,
+  url: string,
+): object {
   const endpoints = INTERFACES.map((side) => ({
     id: `${type}-${side}`,
     interface: side,
-    region: REGION,
-    region_id: REGION,
+    region,
+    region_id: region,
     url,
   }));
   return { id: type, type, name, endpoints };

@@ -30,14 +30,21 @@ describe("the variables", () => {
       mode: "builtin",
       tokenTtlSeconds: 14_400,
       allowAnonymous: false,
+      region: "RegionOne",
     });
   });
 
   it("are taken where they are set", () => {
-    const variables = { AUTH: "builtin", TOKEN_TTL_SECONDS: "60", ALLOW_ANONYMOUS_ACCESS: "true" };
+    const variables = {
+      AUTH: "builtin",
+      TOKEN_TTL_SECONDS: "60",
+      ALLOW_ANONYMOUS_ACCESS: "true",
+      REGION: "eu-west 1",
+    };
     expect(aCloud(undefined, variables)).toMatchObject({
       tokenTtlSeconds: 60,
       allowAnonymous: true,
+      region: "eu-west 1",
     });
   });
 
@@ -47,6 +54,9 @@ describe("the variables", () => {
     ["TOKEN_TTL_SECONDS", "1.5"],
     ["TOKEN_TTL_SECONDS", "forever"],
     ["ALLOW_ANONYMOUS_ACCESS", "yes"],
+    ["REGION", " RegionOne"],
+    ["REGION", "Region\nOne"],
+    ["REGION", "r".repeat(256)],
   ])("are refused with a sentence that names them: %s = %s", (name, value) => {
     expect(refusalOfVariables({ [name]: value })).toContain(name);
   });

@@ -369,6 +369,16 @@ describe("the catalog", () => {
     ]);
   });
 
+  it("names the region that REGION says", async () => {
+    const settings = aCloud(undefined, { REGION: "eu-west" });
+    const reply = await call("POST", PATH, { body: withPassword("ann", "ann secret"), settings });
+    const { catalog = [] } = ((await reply.json()) as TokenBody).token;
+    const regions = catalog.flatMap(({ endpoints }) =>
+      endpoints.flatMap(({ region, region_id }) => [region, region_id]),
+    );
+    expect(new Set(regions)).toEqual(new Set(["eu-west"]));
+  });
+
   it("is left out on request", async () => {
     const reply = await call("POST", `${PATH}?nocatalog`, {
       body: withPassword("ann", "ann secret"),
