@@ -10,8 +10,9 @@ import { FileHash } from "./file-hash.mjs";
 import { findImage } from "./images.mjs";
 import { parseCount } from "./options.mjs";
 import { PartialFile } from "./partial-file.mjs";
+import { fileName } from "./printable.mjs";
 
-/** @typedef {import("./images.mjs").Image} Image */
+/** @typedef {import("./records.mjs").Image} Image */
 
 const MAX_PARALLEL = 32;
 
@@ -70,9 +71,7 @@ export const download = {
  * @param {Image} image
  */
 async function choosePath(output, { id, name }) {
-  // Names are other people's, and lead nowhere else.
-  const plain = (name ?? "").replace(/[/\\\p{Cc}]/gu, "_").replace(/^\.+/, "");
-  const own = plain === "" ? id : plain;
+  const own = fileName(name ?? "") || id;
   if (output === undefined) return resolve(own);
   const facts = await stat(output).catch(() => undefined);
   return facts?.isDirectory() ? join(resolve(output), own) : resolve(output);

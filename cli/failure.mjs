@@ -56,6 +56,9 @@ export function fileFailure(error, path) {
   const reasons = {
     ENOENT: "there is no such file or directory",
     EACCES: "permission denied",
+    EROFS: "the file system is read-only",
+    ELOOP: "it is a link",
+    ENAMETOOLONG: "the name is too long; give another with --output",
     EISDIR: "it is a directory",
     ENOSPC: "no space is left on the device",
     EDQUOT: "the disk quota is used up",

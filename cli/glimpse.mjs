@@ -2,7 +2,7 @@
 // @ts-check
 // The `glimpse` command: uploads and downloads of images that survive dropped connections.
 
-import { parseArgs } from "node:util";
+import { inspect, parseArgs } from "node:util";
 import { findCloud } from "./clouds.mjs";
 import { download } from "./download.mjs";
 import { EXIT, Failure } from "./failure.mjs";
@@ -10,10 +10,10 @@ import { renderCommandHelp, renderHelp } from "./help.mjs";
 import { importUrl } from "./import.mjs";
 import { list } from "./list.mjs";
 import { commonOptions, parseCount } from "./options.mjs";
+import { printableJson, printableLines } from "./printable.mjs";
 import { Reporter } from "./reporter.mjs";
 import { resume } from "./resume.mjs";
 import { Session } from "./session.mjs";
-import { printable } from "./table.mjs";
 import { upload } from "./upload.mjs";
 
 /** @typedef {import("./options.mjs").Command} Command */
@@ -97,7 +97,7 @@ async function run(command, values, operands) {
     signal,
     open: () => Session.open(findCloud(values["os-cloud"]), patience),
     print: (result, render) => {
-      const text = values.json ? `${JSON.stringify(result, null, 2)}\n` : render(result);
+      const text = values.json ? `${printableJson(result)}\n` : printableLines(render(result));
       process.stdout.write(text);
     },
   });
@@ -118,10 +118,10 @@ function interruption() {
 /** @param {unknown} error */
 function tell(error) {
   if (!(error instanceof Failure)) {
-    console.error(error);
+    console.error(printableLines(inspect(error)));
     return EXIT.unexpected;
   }
-  console.error(error.message.split("\n").map(printable).join("\n"));
+  console.error(printableLines(error.message));
   return error.exitCode;
 }
 

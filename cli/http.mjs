@@ -121,14 +121,22 @@ function stream(body, outgoing) {
   return () => source.unpipe(outgoing).destroy();
 }
 
+/** A page of a thousand of the largest image records is smaller. */
+const MAX_TEXT_BYTES = 256 * 1024 ** 2;
+
 /**
- * The text of an answer. Throws a TransientFailure when it breaks off.
+ * The text of an answer. Throws a TransientFailure when it breaks off, and a Failure when there is no end of it.
  * @param {Answer} answer
  */
 export async function readText(answer) {
   /** @type {Buffer[]} */
   const chunks = [];
-  for await (const chunk of readChunks(answer)) chunks.push(chunk);
+  let bytes = 0;
+  for await (const chunk of readChunks(answer)) {
+    bytes += chunk.length;
+    if (bytes > MAX_TEXT_BYTES) throw new Failure("The answer has no end.", EXIT.unexpected);
+    chunks.push(chunk);
+  }
   return Buffer.concat(chunks).toString();
 }
 

@@ -2,33 +2,12 @@
 // The calls of the Image API that the command makes.
 
 import { EXIT, Failure } from "./failure.mjs";
+import { isUuid, readImage, readList, readTask } from "./records.mjs";
 
 /** @typedef {import("./session.mjs").Session} Session */
 
-/**
- * The parts of an image record that the command knows by name.
- * @typedef {object} Image
- * @property {string} id
- * @property {string | null} name
- * @property {string} status
- * @property {string} visibility
- * @property {number | null} size
- * @property {string | null} disk_format
- * @property {string | null} container_format
- * @property {string | null} checksum
- * @property {string | null} os_hash_algo
- * @property {string | null} os_hash_value
- */
-
-/**
- * @typedef {object} Task
- * @property {string} id
- * @property {string} status
- * @property {string | null} message
- * @property {string} created_at
- */
-
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+/** @typedef {import("./records.mjs").Image} Image */
+/** @typedef {import("./records.mjs").Task} Task */
 
 /** @param {string} id */
 export const imagePath = (id) => `v2/images/${encodeURIComponent(id)}`;
@@ -41,7 +20,8 @@ export const imagePath = (id) => `v2/images/${encodeURIComponent(id)}`;
  */
 export async function createImage(session, record) {
   try {
-    return await session.call({ method: "POST", path: "v2/images", json: record });
+    const made = await session.call({ method: "POST", path: "v2/images", json: record });
+    return readImage(made, record.id);
   } catch (error) {
     const exists = error instanceof Failure && error.status === 409;
     const made = exists ? await showImage(session, record.id).catch(() => undefined) : undefined;
@@ -56,7 +36,7 @@ export async function createImage(session, record) {
  * @returns {Promise<Image>}
  */
 export async function showImage(session, id) {
-  return await session.call({ path: imagePath(id) });
+  return readImage(await session.call({ path: imagePath(id) }), id);
 }
 
 /**
@@ -73,7 +53,7 @@ export async function deleteImage(session, id) {
  * @param {string} wanted
  */
 export async function findImage(session, wanted) {
-  if (UUID.test(wanted)) {
+  if (isUuid(wanted)) {
     const found = await showImage(session, wanted).catch((error) => {
       if (error instanceof Failure && error.status === 404) return undefined;
       throw error;
@@ -107,9 +87,14 @@ export async function* listImages(session, filters) {
   let path = filters.size === 0 ? "v2/images" : `v2/images?${filters}`;
   while (path !== undefined) {
     const page = await session.call({ path });
-    yield* page.images;
+    const images = readList(page, "images", readImage);
+    yield* images;
+    if (typeof page.next !== "string") return;
+    if (images.length === 0) {
+      throw new Failure("The service's list of images has no end.", EXIT.unexpected);
+    }
     // It begins with a slash, which would lead away from an endpoint below a prefix.
-    path = typeof page.next === "string" ? page.next.replace(/^.*?(?=v2\/images)/, "") : undefined;
+    path = page.next.replace(/^.*?(?=v2\/images)/, "");
   }
 }
 
@@ -125,8 +110,7 @@ export async function listTasks(session, id) {
     if (error instanceof Failure && [403, 404].includes(error.status ?? 0)) return undefined;
     throw error;
   });
-  /** @type {Task[]} */
-  const tasks = answer?.tasks ?? [];
+  const tasks = answer === undefined ? [] : readList(answer, "tasks", readTask);
   return tasks.toSorted((a, b) => b.created_at.localeCompare(a.created_at));
 }
 

@@ -3,9 +3,9 @@
 
 import { listImages } from "./images.mjs";
 import { formatBytes } from "./progress.mjs";
-import { printable, renderTable } from "./table.mjs";
+import { renderTable } from "./table.mjs";
 
-/** @typedef {import("./images.mjs").Image} Image */
+/** @typedef {import("./records.mjs").Image} Image */
 
 const FILTERS = ["name", "status", "visibility"];
 
@@ -36,7 +36,7 @@ export const list = {
 /** @param {readonly Image[]} images */
 function renderImages(images) {
   const rows = images.map(({ id, name, status, size, disk_format, visibility }) => [
-    ...[id, printable(name), status],
+    ...[id, name ?? "", status],
     ...[size === null ? "" : formatBytes(size), disk_format ?? "", visibility],
   ]);
   return renderTable(["ID", "NAME", "STATUS", "SIZE", "FORMAT", "VISIBILITY"], rows);

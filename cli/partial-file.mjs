@@ -1,8 +1,9 @@
 // @ts-check
 // A download that is under way: the bytes in FILE.part, and in FILE.part.json which of them are still missing.
 
-import { open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
-import { withFile } from "./failure.mjs";
+import { constants } from "node:fs";
+import { lstat, open, rename, rm } from "node:fs/promises";
+import { EXIT, Failure, withFile } from "./failure.mjs";
 import { Gaps } from "./gaps.mjs";
 
 /** @typedef {import("node:fs/promises").FileHandle} FileHandle */
@@ -46,8 +47,9 @@ export class PartialFile {
   static async open(path, whole) {
     const part = partOf(path);
     return await withFile(part, async () => {
+      await assertOwnFile(part);
       const missing = await readMissing(path, whole);
-      const handle = await open(part, missing === undefined ? "w" : "r+");
+      const handle = missing === undefined ? await openNew(part) : await openThere(part, "r+");
       const gaps = new Gaps(missing ?? [{ start: 0, end: whole.size }]);
       return new PartialFile(path, whole, handle, gaps);
     });
@@ -101,9 +103,16 @@ export class PartialFile {
       .catch(() => undefined)
       .then(async () => {
         const notes = notesOf(this.path);
-        const text = JSON.stringify({ format: FORMAT, ...this.whole, missing: this.gaps.missing });
-        await writeFile(`${notes}.new`, text);
-        await rename(`${notes}.new`, notes);
+        const draft = `${notes}.new`;
+        const file = await openNew(draft);
+        try {
+          await file.writeFile(
+            JSON.stringify({ format: FORMAT, ...this.whole, missing: this.gaps.missing }),
+          );
+        } finally {
+          await file.close();
+        }
+        await rename(draft, notes);
       });
     return this.#saving;
   }
@@ -116,6 +125,40 @@ const partOf = (path) => `${path}.part`;
 const notesOf = (path) => `${path}.part.json`;
 
 /**
+ * Throws a Failure where a partial file is to be and something else is, such as a link: whoever else may write to the
+ * directory would have the data go where it leads.
+ * @param {string} path
+ */
+async function assertOwnFile(path) {
+  const facts = await lstat(path).catch(() => undefined);
+  if (facts === undefined || (facts.isFile() && facts.nlink === 1)) return;
+  const what = facts.isSymbolicLink() || facts.isFile() ? "a link" : "no file";
+  throw new Failure(`${path} is ${what}, which no download goes through; remove it.`, EXIT.file);
+}
+
+/**
+ * Makes a file in the place of one that may be there; never follows a link.
+ * @param {string} path
+ */
+async function openNew(path) {
+  await rm(path, { force: true });
+  return await open(path, "wx+");
+}
+
+const FLAGS = { r: constants.O_RDONLY, "r+": constants.O_RDWR };
+
+/**
+ * Opens a file that is there; fails for a link, and does not wait where there is a pipe.
+ * @param {string} path
+ * @param {keyof typeof FLAGS} mode
+ */
+async function openThere(path, mode) {
+  // Windows has neither of the two.
+  const { O_NOFOLLOW = 0, O_NONBLOCK = 0 } = constants;
+  return await open(path, FLAGS[mode] | O_NOFOLLOW | O_NONBLOCK);
+}
+
+/**
  * What is missing of a partial file, if it is one of that data.
  * @param {string} path
  * @param {Whole} whole
@@ -123,15 +166,17 @@ const notesOf = (path) => `${path}.part.json`;
  */
 async function readMissing(path, whole) {
   try {
-    const notes = JSON.parse(await readFile(notesOf(path), "utf8"));
-    const { size } = await stat(partOf(path));
+    const notes = JSON.parse(await readNotes(notesOf(path)));
+    const { size } = await lstat(partOf(path));
     const isSame =
       notes.format === FORMAT &&
       notes.imageId === whole.imageId &&
       notes.hash === whole.hash &&
       notes.size === whole.size;
     const isRange = (/** @type {any} */ range) =>
-      Number.isSafeInteger(range?.start) && Number.isSafeInteger(range?.end);
+      [0, range?.start, range?.end, whole.size].every(
+        (n, at, all) => Number.isSafeInteger(n) && n >= (all[at - 1] ?? 0),
+      );
     if (!isSame || !Array.isArray(notes.missing) || !notes.missing.every(isRange)) return undefined;
     // Bytes that are said to be there, and are not.
     const known = notes.missing.at(-1);
@@ -139,5 +184,15 @@ async function readMissing(path, whole) {
     return size >= end ? notes.missing : undefined;
   } catch {
     return undefined;
+  }
+}
+
+/** @param {string} path */
+async function readNotes(path) {
+  const file = await openThere(path, "r");
+  try {
+    return await file.readFile("utf8");
+  } finally {
+    await file.close();
   }
 }

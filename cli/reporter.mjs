@@ -1,8 +1,8 @@
 // @ts-check
 // Tells on standard error what goes on: with a bar on a terminal, else with a line every few seconds.
 
+import { printable } from "./printable.mjs";
 import { Rate, renderBar, renderLine } from "./progress.mjs";
-import { printable } from "./table.mjs";
 
 const DRAW_EVERY_MS = 200;
 const LINE_EVERY_MS = 5_000;

@@ -3,7 +3,7 @@
 
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
-import { EXIT, Failure, withFile } from "./failure.mjs";
+import { EXIT, Failure, TransientFailure, withFile } from "./failure.mjs";
 import { listTasks, showImage } from "./images.mjs";
 import { persist } from "./retry.mjs";
 import { appendBytes, readOffset } from "./tus.mjs";
@@ -46,7 +46,10 @@ export async function sendPart(session, state, part, start, { hash, reporter, si
           hash.take(at, bytes);
           tell(bytes.length);
         });
-        offset = await appendBytes(session, url, offset, body, signal);
+        const reached = await appendBytes(session, url, offset, body, signal);
+        if (reached <= offset)
+          throw new TransientFailure("The service kept nothing of what it got.");
+        offset = reached;
         tell(offset - told);
       }
     },

@@ -1,6 +1,7 @@
 // @ts-check
 // Sends a file as its upload's state says, from wherever that is, to the end.
 
+import { getHashes } from "node:crypto";
 import { basename } from "node:path";
 import { EXIT, Failure, TransientFailure } from "./failure.mjs";
 import { FileHash } from "./file-hash.mjs";
@@ -16,7 +17,7 @@ import { waitUntilActive } from "./wait.mjs";
 /** @typedef {import("./reporter.mjs").Reporter} Reporter */
 /** @typedef {import("./resume-state.mjs").UploadState} UploadState */
 /** @typedef {import("./resume-state.mjs").Part} Part */
-/** @typedef {import("./images.mjs").Image} Image */
+/** @typedef {import("./records.mjs").Image} Image */
 
 /**
  * Sends what is missing, waits until the image is active, and compares the hashes. The state is changed and put down
@@ -33,7 +34,7 @@ export async function sendFile(session, state, reporter) {
     if (status === "queued") await sendParts(session, state, hash, reporter);
     const image = await waitUntilActive(session, state.imageId, state.oldTasks, reporter);
     reporter.say("Comparing the hashes.");
-    await assertSame(image, hash, session.patience.signal);
+    await assertSame(image, hash, reporter, session.patience.signal);
     await forgetState(state.imageId);
     return image;
   } catch (error) {
@@ -144,10 +145,15 @@ async function joinParts(session, { imageId, parts }, metadata) {
 /**
  * @param {Image} image
  * @param {FileHash} hash
+ * @param {Reporter} reporter
  * @param {AbortSignal | undefined} signal
  */
-async function assertSame({ id, os_hash_algo, os_hash_value }, hash, signal) {
+async function assertSame({ id, os_hash_algo, os_hash_value }, hash, reporter, signal) {
   if (os_hash_algo === null || os_hash_value === null) return;
+  if (!getHashes().includes(os_hash_algo)) {
+    reporter.note(`This machine computes no ${os_hash_algo}: the data was not compared.`);
+    return;
+  }
   const own = os_hash_algo === hash.algorithm ? hash : new FileHash(hash.path, os_hash_algo);
   if ((await own.finish(signal)) === os_hash_value) return;
   throw new Failure(

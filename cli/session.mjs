@@ -61,7 +61,7 @@ export class Session {
 
   /**
    * One request, repeated once with a new token where the old one has expired. Throws a Failure for any status from
-   * 400 on.
+   * 300 on.
    * @param {Request} request
    * @returns {Promise<Answer>}
    */
@@ -95,11 +95,26 @@ export class Session {
     }, this.patience);
   }
 
+  /**
+   * The whole address of one that the service gave. Throws a Failure for another origin than the Image API's, since the
+   * token is not for others.
+   * @param {string} url
+   * @param {string} [base] the address or path that it is relative to
+   */
+  resolve(url, base = "") {
+    const imageUrl = new URL(`${this.#imageUrl}/`);
+    const parent = new URL(base, imageUrl);
+    const whole = URL.canParse(url, parent.href) ? new URL(url, parent) : undefined;
+    if (whole?.origin === imageUrl.origin) return whole.href;
+    const reason = `which is not of ${imageUrl.origin}, and the token goes nowhere else`;
+    throw new Failure(`The service gave the address ${url}, ${reason}.`, EXIT.unexpected);
+  }
+
   /** @param {Request} request */
   #send({ method = "GET", url, headers, body, signal }) {
     return send({
       method,
-      url: new URL(url, `${this.#imageUrl}/`).href,
+      url: this.resolve(url),
       headers: { ...headers, ...(this.#token && { "x-auth-token": this.#token }) },
       body,
       tls: this.cloud.tls,
@@ -129,8 +144,16 @@ export class Session {
     });
     await assertAccepted(answer);
     const body = parseJson(await readText(answer), url);
-    this.#token = token ?? String(answer.headers["x-subject-token"]);
-    this.#imageUrl = cloud.imageEndpoint ? rootOf(cloud.imageEndpoint) : findImageApi(body, cloud);
+    const issued = token ?? answer.headers["x-subject-token"];
+    if (typeof issued !== "string") {
+      throw new Failure(`${url}: the answer has no token.`, EXIT.unexpected);
+    }
+    const imageUrl = cloud.imageEndpoint ? rootOf(cloud.imageEndpoint) : findImageApi(body, cloud);
+    if (!URL.canParse(imageUrl)) {
+      throw new Failure(`The image service's address ${imageUrl} is none.`, EXIT.unexpected);
+    }
+    this.#token = issued;
+    this.#imageUrl = imageUrl;
   }
 }
 
@@ -154,9 +177,9 @@ function findImageApi(body, cloud) {
     throw new Failure(`There is no catalog of services: ${reason}.`, EXIT.access);
   }
   const endpoints = services
-    .filter(({ type }) => type === "image")
-    .flatMap((service) => service.endpoints ?? [])
-    .filter((endpoint) => endpoint.interface === cloud.interface)
+    .filter((service) => service?.type === "image" && Array.isArray(service.endpoints))
+    .flatMap((service) => service.endpoints)
+    .filter((endpoint) => endpoint?.interface === cloud.interface)
     .filter(({ region, region_id }) => [undefined, region, region_id].includes(cloud.region));
   if (endpoints.length === 0) {
     const region = cloud.region === undefined ? "" : ` in the region ${cloud.region}`;
@@ -193,8 +216,17 @@ function parseJson(text, what) {
  */
 async function assertAccepted(answer) {
   const status = answer.statusCode ?? 0;
-  if (status < 400) return answer;
+  if (status < 300) return answer;
   const text = await readText(answer).catch(() => "");
+  if (status < 400) {
+    const { location = "another address" } = answer.headers;
+    const hint = "the address in the cloud's settings, or in its catalog, may be an old one";
+    throw new Failure(
+      `The service leads on to ${location}, where nothing is sent: ${hint}.`,
+      EXIT.unexpected,
+      status,
+    );
+  }
   const message = sentenceOf(text) ?? sentenceFor(status);
   if (TRANSIENT.includes(status)) {
     const seconds = Number(answer.headers["retry-after"]);
@@ -227,7 +259,7 @@ function sentenceOf(text) {
   try {
     const body = JSON.parse(text);
     const message = body?.message ?? body?.error?.message;
-    return typeof message === "string" && message !== "" ? message : undefined;
+    return typeof message === "string" && message !== "" ? message.replace(/\s+/g, " ") : undefined;
   } catch {
     return undefined;
   }

@@ -1,13 +1,15 @@
 // @ts-check
 
+import { printable } from "./printable.mjs";
 import { formatBytes } from "./progress.mjs";
 
 /**
- * Rows under a head, in columns as wide as they need to be.
+ * Rows under a head, in columns as wide as they need to be. Cells may be other people's words.
  * @param {readonly string[]} head
- * @param {readonly (readonly string[])[]} rows
+ * @param {readonly (readonly string[])[]} cells
  */
-export function renderTable(head, rows) {
+export function renderTable(head, cells) {
+  const rows = cells.map((row) => row.map((cell) => printable(cell)));
   const widths = head.map((title, column) =>
     Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)),
   );
@@ -19,13 +21,13 @@ export function renderTable(head, rows) {
 
 /**
  * An image for people.
- * @param {import("./images.mjs").Image} image
+ * @param {import("./records.mjs").Image} image
  */
 export function renderImage(image) {
   const { id, name, status, visibility, size, disk_format, container_format } = image;
   const rows = [
     ["id", id],
-    ["name", printable(name)],
+    ["name", name ?? ""],
     ["status", status],
     ["size", size === null ? "" : `${formatBytes(size)} (${size} bytes)`],
     ["format", `${disk_format} in ${container_format}`],
@@ -34,13 +36,7 @@ export function renderImage(image) {
   ];
   const told = rows.filter(([, value]) => value !== "");
   const width = Math.max(...told.map(([name = ""]) => name.length));
-  return told.map(([name = "", value]) => `${name.padEnd(width)}  ${value}\n`).join("");
-}
-
-/**
- * Names and messages are other people's: what would move a terminal's cursor is not printed.
- * @param {string | null} text
- */
-export function printable(text) {
-  return (text ?? "").replace(/\p{Cc}/gu, "\ufffd");
+  return told
+    .map(([name = "", value]) => `${printable(name).padEnd(width)}  ${printable(value ?? "")}\n`)
+    .join("");
 }

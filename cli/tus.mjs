@@ -31,7 +31,8 @@ export async function describeUploads(session, imageId, size) {
   if (size > maxBytes) {
     throw new Failure(`The service takes ${maxBytes} bytes an image at the most.`, EXIT.refused);
   }
-  return { partBytes: Number(answer.headers["glimpse-part-size"]) || undefined };
+  const partBytes = Number(answer.headers["glimpse-part-size"]);
+  return { partBytes: Number.isSafeInteger(partBytes) && partBytes > 0 ? partBytes : undefined };
 }
 
 /**
@@ -82,7 +83,7 @@ async function create(session, imageId, headers) {
   if (location === undefined) {
     throw new Failure("The service did not tell the upload's address.", EXIT.unexpected);
   }
-  return new URL(location, `${session.imageUrl}/${url}`).href;
+  return session.resolve(location, url);
 }
 
 /**
@@ -117,7 +118,7 @@ export async function appendBytes(session, url, offset, body, signal) {
 function offsetOf(answer) {
   answer.resume();
   const offset = Number(answer.headers["upload-offset"] ?? Number.NaN);
-  if (Number.isSafeInteger(offset)) return offset;
+  if (Number.isSafeInteger(offset) && offset >= 0) return offset;
   throw new Failure("The service did not tell how far the upload is.", EXIT.unexpected);
 }
 

@@ -181,7 +181,8 @@ describe("glimpse download from another service", () => {
       } else if (request.url?.endsWith("/file")) {
         response.end(data);
       } else {
-        response.end(JSON.stringify({ images: [{ id: "i", status: "active", ...image }] }));
+        const record = { id: "0f8fad5b-d9cb-469f-a165-70867728950e", status: "active", ...image };
+        response.end(JSON.stringify({ images: [record] }));
       }
     }).listen(0, "127.0.0.1");
     await once(other, "listening");
