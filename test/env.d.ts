@@ -5,6 +5,7 @@ declare global {
     // What vitest.config.ts binds on top of wrangler.toml.
     interface Env {
       TEST_MIGRATIONS: D1Migration[];
+      DISK: Fetcher;
     }
   }
 }

@@ -1,4 +1,5 @@
-import { availableParallelism } from "node:os";
+import { mkdtempSync, rmSync } from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { cloudflareTest, readD1Migrations } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
@@ -6,6 +7,13 @@ import { identityDocument } from "./support/identity-document.ts";
 import { ONE_STORE } from "./support/stores.ts";
 
 const root = join(import.meta.dirname, "..");
+
+/** A directory for the tests of workerd's disk service, which is gone when they are over. */
+function makeDiskDirectory(): string {
+  const path = mkdtempSync(join(tmpdir(), "glimpse-disk-"));
+  process.once("exit", () => rmSync(path, { recursive: true, force: true }));
+  return path;
+}
 
 export default defineConfig({
   root,
@@ -19,6 +27,7 @@ export default defineConfig({
             miniflare: {
               // Vitest itself loads node:inspector; of Node's modules the Worker uses node:zlib and node:async_hooks.
               compatibilityFlags: ["enable_nodejs_inspector_module"],
+              serviceBindings: { DISK: { disk: { path: makeDiskDirectory(), writable: true } } },
               bindings: {
                 // One store, as most tests need no more; those of several stores say so.
                 STORES: JSON.stringify(ONE_STORE),

@@ -1,4 +1,5 @@
 import type { StoreDefinition } from "../domain/store-definition.ts";
+import { DiskBlobStore } from "./disk.ts";
 import { HttpBlobStore, type ReadRemote } from "./http.ts";
 import { R2BlobStore } from "./r2.ts";
 import { S3BlobStore } from "./s3.ts";
@@ -42,7 +43,12 @@ export function assertOpenable(definition: StoreDefinition, env: Environment): v
   if (definition.type !== "http") openStore(definition, env);
 }
 
-function openStore({ id, binding, s3 }: StoreDefinition, env: Environment): BlobStore {
+function openStore({ id, type, binding, s3 }: StoreDefinition, env: Environment): BlobStore {
+  if (type === "disk" && binding !== undefined) {
+    const service = env[binding];
+    if (isService(service)) return new DiskBlobStore(service);
+    throw new Error(`store '${id}': there is no disk service of workerd bound as ${binding}`);
+  }
   if (binding !== undefined) {
     const bucket = env[binding];
     if (isBucket(bucket)) return new R2BlobStore(bucket);
@@ -65,4 +71,8 @@ function openStore({ id, binding, s3 }: StoreDefinition, env: Environment): Blob
 
 function isBucket(binding: unknown): binding is R2Bucket {
   return typeof binding === "object" && binding !== null && "createMultipartUpload" in binding;
+}
+
+function isService(binding: unknown): binding is Fetcher {
+  return typeof binding === "object" && binding !== null && "fetch" in binding;
 }

@@ -10,13 +10,13 @@ export interface StoreDefinition {
   readonly weight: number;
   /** What its type has to tell in the store details (contract 11 §2). */
   readonly properties: Readonly<Record<string, unknown>>;
-  /** For `r2`: the name of the bucket's binding. */
+  /** For `r2` and `disk`: the name of the binding of the bucket, or of the disk service. */
   readonly binding: string | undefined;
   /** For `s3`: the service, and the names of the secrets that open it. */
   readonly s3: S3Definition | undefined;
 }
 
-export type StoreType = "r2" | "s3" | "http";
+export type StoreType = "r2" | "s3" | "disk" | "http";
 
 /** A bucket of an S3 service, addressed by path. */
 export interface S3Definition {
@@ -56,7 +56,7 @@ const COMMON = {
 const Entry = v.variant("type", [
   v.strictObject({
     ...COMMON,
-    type: v.literal("r2"),
+    type: v.picklist(["r2", "disk"]),
     binding: v.pipe(v.string(), v.minLength(1)),
     default: v.optional(v.boolean(), false),
   }),
@@ -107,7 +107,7 @@ export function parseStores(json: string): readonly StoreDefinition[] {
     weight: entry.weight,
     isDefault: entry === chosen[0],
     properties: entry.type === "s3" ? S3_PROPERTIES : {},
-    binding: entry.type === "r2" ? entry.binding : undefined,
+    binding: "binding" in entry ? entry.binding : undefined,
     s3: entry.type === "s3" ? entry : undefined,
   }));
 }

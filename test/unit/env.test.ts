@@ -77,6 +77,8 @@ const BAD: Readonly<Record<string, readonly string[]>> = {
     '[{"id": "a", "type": "r2"}]',
     '[{"id": "a", "type": "r2", "binding": "NOTHING"}]',
     '[{"id": "a", "type": "r2", "binding": "DB"}]',
+    '[{"id": "a", "type": "disk"}]',
+    '[{"id": "a", "type": "disk", "binding": "NOTHING"}]',
     '[{"id": "os_glance_a", "type": "r2", "binding": "BLOBS"}]',
     '[{"id": "a b", "type": "r2", "binding": "BLOBS"}]',
     '[{"id": "a", "type": "r2", "binding": "BLOBS", "colour": "red"}]',
