@@ -35,6 +35,7 @@ export async function startServers(stateDir: string, isCounted: boolean): Promis
     stateDir,
     host: HOST,
     port,
+    store: "r2",
     vars: VARS,
     onLog: () => undefined,
     ...(isCounted && { wrapper: join(import.meta.dirname, "counted.js") }),

@@ -1,10 +1,10 @@
 // @ts-check
-// Runs the Worker on this machine: wrangler's own bundle in one workerd, with D1, R2 and the Durable
-// Objects kept in a state directory. The Miniflare API is used instead of `wrangler dev` because a
+// Runs the Worker on this machine: wrangler's own bundle in one workerd, with D1, R2, the Durable Objects and the
+// images themselves kept in a state directory. The Miniflare API is used instead of `wrangler dev` because a
 // direct socket reaches the Worker without a proxy in between, so bodies stream at full speed.
 
 import { randomBytes } from "node:crypto";
-import { copyFile, readFile, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare, R2_PLUGIN } from "miniflare";
 import {
@@ -71,18 +71,43 @@ R2_PLUGIN.getServices = async (options) => {
 
 /** @typedef {import("miniflare").V4WorkerOptions} WorkerOptions */
 
+/** Where uploads go: to a directory, or to the simulator of R2. @typedef {"disk" | "r2"} DefaultStore */
+
 /**
- * Starts the Worker on `host:port`. `vars` override settings, `onLog` gets each line the Worker logs.
+ * The stores of a server on this machine as STORES lists them: those of wrangler.toml, and a directory. All of them
+ * are there whichever is the default, for images that came to one stay in it.
+ * @param {DefaultStore} defaultStore
+ */
+function localStores(defaultStore) {
+  /** @type {{ id: string, type: string, default?: boolean }[]} */
+  const deployed = JSON.parse(`${defaultSettings.STORES}`);
+  const usual =
+    deployed.find((store) => store.default) ?? deployed.find(({ type }) => type === "r2");
+  const disk = {
+    ...{ id: "disk", type: "disk", binding: "DISK" },
+    description: "A directory of this machine",
+  };
+  const chosen = defaultStore === "disk" ? disk.id : usual?.id;
+  return JSON.stringify(
+    [disk, ...deployed].map((store) =>
+      store.type === "http" ? store : { ...store, default: store.id === chosen },
+    ),
+  );
+}
+
+/**
+ * Starts the Worker on `host:port`. `vars` override settings, `onLog` gets each line the Worker logs. Uploads go to
+ * `store` by themselves.
  * `wrapper` is a module to run in the Worker's place, which imports it as `./index.js`; `beside` makes the options of
  * further workers in the same process from those of the Worker.
  * @param {{
- *   stateDir: string, host: string, port: number, vars: Record<string, string>,
+ *   stateDir: string, host: string, port: number, store: DefaultStore, vars: Record<string, string>,
  *   onLog: (message: string) => void,
  *   wrapper?: string, beside?: (options: Partial<WorkerOptions>) => readonly WorkerOptions[],
  * }} options
  */
 export async function startLocalServer(options) {
-  const { stateDir, host, port, vars, onLog, wrapper, beside = () => [] } = options;
+  const { stateDir, host, port, store, vars, onLog, wrapper, beside = () => [] } = options;
   const bundlePath = await bundleWorker(stateDir);
   const modulePaths = [bundlePath];
   if (wrapper !== undefined) {
@@ -90,6 +115,9 @@ export async function startLocalServer(options) {
     await copyFile(wrapper, wrapperPath);
     modulePaths.unshift(wrapperPath);
   }
+  const diskPath = join(stateDir, "disk");
+  await mkdir(diskPath, { recursive: true });
+  const serviceBindings = { DISK: { disk: { path: diskPath, writable: true } } };
   const { workerOptions } = unstable_getMiniflareWorkerOptions(configPath);
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
@@ -99,8 +127,10 @@ export async function startLocalServer(options) {
           name: "glimpse",
           modules: modulePaths.map((path) => ({ type: "ESModule", path })),
           modulesRoot: join(stateDir, "build"),
+          serviceBindings,
           bindings: {
             ...defaultSettings,
+            STORES: localStores(store),
             DEVELOPMENT: "true",
             IDENTITY: await readFile(join(projectDir, "dev/identity.json"), "utf8"),
             TOKEN_SECRET: await readTokenSecret(stateDir),
@@ -108,7 +138,7 @@ export async function startLocalServer(options) {
           },
           unsafeDirectSockets: [{ host, port }],
         },
-        ...beside(/** @type {Partial<WorkerOptions>} */ (workerOptions)),
+        ...beside({ .../** @type {Partial<WorkerOptions>} */ (workerOptions), serviceBindings }),
       ],
       // The place where `wrangler d1 execute --local` and its like look, too.
       resourcePersistencePath: join(stateDir, "v3"),

@@ -20,6 +20,8 @@ Usage: npm start -- [options]
   --host HOST        address to listen on (default 127.0.0.1). Any other lets the network in, and the
                      passwords of the development users are public
   --state DIR        where images and metadata are kept (default .wrangler/state)
+  --store disk|r2    where uploads go: a directory, or the simulator of R2, which is slower and is what tests
+                     and deployments use (default disk). Images stay where they are
   --var NAME=VALUE   override a setting of wrangler.toml; may be repeated
   --quiet            do not print the log
   --help             print this text
@@ -33,6 +35,7 @@ function readOptions(args) {
       port: { type: "string", default: "9292" },
       host: { type: "string", default: "127.0.0.1" },
       state: { type: "string", default: join(projectDir, ".wrangler/state") },
+      store: { type: "string", default: "disk" },
       var: { type: "string", multiple: true, default: [] },
       quiet: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
@@ -42,7 +45,17 @@ function readOptions(args) {
   if (!/^\d+$/.test(values.port) || port < 1 || port > 65_535) {
     throw new Refusal(`--port must be a number from 1 to 65535, not '${values.port}'.`);
   }
-  return { ...values, port, stateDir: resolve(values.state), vars: readVars(values.var) };
+  const store = readStore(values.store);
+  return { ...values, port, store, stateDir: resolve(values.state), vars: readVars(values.var) };
+}
+
+/**
+ * @param {string} name
+ * @returns {import("./local-server.mjs").DefaultStore}
+ */
+function readStore(name) {
+  if (name === "disk" || name === "r2") return name;
+  throw new Refusal(`--store must be disk or r2, not '${name}'.`);
 }
 
 /** @param {string[]} pairs */
@@ -168,7 +181,7 @@ async function waitUntilHealthy(url) {
 /** @param {string[]} args */
 async function start(args) {
   const startedAtMs = performance.now();
-  const { host, port, stateDir, vars, quiet, help } = readOptions(args);
+  const { host, port, stateDir, store, vars, quiet, help } = readOptions(args);
   if (help) return console.log(usage);
   await assertPortIsFree(host, port, stateDir);
   await lockState(stateDir);
@@ -177,6 +190,7 @@ async function start(args) {
     stateDir,
     host,
     port,
+    store,
     vars,
     onLog: (message) => quiet || console.log(message),
   });

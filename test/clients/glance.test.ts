@@ -71,7 +71,7 @@ describe("glance", () => {
 
   it("STR-1, STR-2, STO-1, STR-4: lists the stores, uploads into one, and keeps the last copy", async () => {
     const stores = await glance("glimpse", "stores-info");
-    for (const id of ["fast", "archive", "http"]) expect(stores).toContain(id);
+    for (const id of ["disk", "fast", "archive", "http"]) expect(stores).toContain(id);
     expect(await glance("glimpse-admin", "stores-info", "--detail")).toContain("weight");
     const id = await create("--name", "archived");
     await glance("glimpse", "image-upload", "--store", "archive", "--file", disk, id);

@@ -127,10 +127,10 @@ describe("a server that is killed in the middle of an import", { timeout: 300_00
     server = await startServer(state.path, settings);
     const after = await ImageApi.signIn(server.url, "glimpse-admin");
     expect(await after.endOfImport(id, patienceSeconds)).toMatchObject({ status: "success" });
-    expect(await after.show(id)).toMatchObject({ status: "active", stores: "fast,archive" });
+    expect(await after.show(id)).toMatchObject({ status: "active", stores: "disk,archive" });
     await expectPieces(2 * ownPieces);
     // The copy is what is read once the other one is gone.
-    await after.deleteFromStore(id, "fast");
+    await after.deleteFromStore(id, "disk");
     const sha512 = sha512Of(makeBytes(sizeMiB));
     expect(await after.download(id)).toEqual({ sizeBytes: sizeMiB * MiB, sha512 });
     await after.delete(id);

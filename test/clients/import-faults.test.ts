@@ -151,7 +151,7 @@ describe("an import fails from a source that", () => {
         size: null,
         os_hash_value: null,
         os_glance_importing_to_stores: "",
-        os_glance_failed_import: "fast",
+        os_glance_failed_import: "disk",
       });
       expect(image).not.toHaveProperty("os_glance_import_task");
     });

@@ -113,7 +113,7 @@ describe("an import that succeeds", () => {
       expect(info).toContain(name);
     }
     const stores = await glance("glimpse", "stores-info");
-    for (const id of ["fast", "archive", "http"]) expect(stores).toContain(id);
+    for (const id of ["disk", "fast", "archive", "http"]) expect(stores).toContain(id);
   });
 
   it("10 §2, 10 §8: by openstack image create --import, which stages and imports", async () => {
@@ -122,7 +122,7 @@ describe("an import that succeeds", () => {
     const json = ["-f", "json", "-c", "id"];
     const created = await commands.succeed([...openstack, "create", ...data, ...json, "sdk"]);
     const { id } = JSON.parse(created) as { id: string };
-    await expectImported(id, diskSha512, "fast");
+    await expectImported(id, diskSha512, "disk");
     const saved = join(state.path, "sdk.raw");
     await commands.succeed([...openstack, "save", "--file", saved, id]);
     expect(await sha512OfFile(saved)).toBe(diskSha512);
@@ -139,7 +139,7 @@ describe("an import that succeeds", () => {
 
     const shown = await glance("glimpse", "image-import", "--import-method", "glance-direct", id);
     expect(["importing", "active"]).toContain(cellOf(shown, "status"));
-    await expectImported(id, diskSha512, "fast");
+    await expectImported(id, diskSha512, "disk");
     expect(await glance("glimpse", "image-tasks", id)).toMatch(/\| success +\|/);
     expect(await glance("glimpse-reader", "image-tasks", id)).toMatch(/\| success +\|/);
     expect(await refused("glimpse-other", "image-tasks", id)).toContain("not found");
@@ -149,12 +149,12 @@ describe("an import that succeeds", () => {
     const id = await create("--name", "downloaded");
     const uri = source.fileUrl({ ...remote(1), redirects: 2 });
     await glance("glimpse", "image-import", "--import-method", "web-download", "--uri", uri, id);
-    await expectImported(id, hashOf(remote(1)), "fast");
+    await expectImported(id, hashOf(remote(1)), "disk");
   });
 
   it("10 §8: by glance image-create-via-import, from a file", async () => {
     const id = await createViaImport("--file", disk, "--name", "via-file");
-    await expectImported(id, diskSha512, "fast");
+    await expectImported(id, diskSha512, "disk");
   });
 
   it("10 §8: by glance image-create-via-import, from what is piped in", async () => {
@@ -179,13 +179,17 @@ describe("an import that succeeds", () => {
 
   it("IMP-9, 10 §6: into several stores, in their order or into all of them", async () => {
     for (const stores of [
-      ["--stores", "archive,fast"],
+      ["--stores", "archive,disk"],
       ["--all-stores", "true"],
     ]) {
       const id = await create();
       await glance("glimpse", "image-stage", "--file", disk, id);
       await glance("glimpse", "image-import", ...stores, "--allow-failure", "False", id);
-      await expectImported(id, diskSha512, stores[1] === "true" ? "fast,archive" : "archive,fast");
+      await expectImported(
+        id,
+        diskSha512,
+        stores[1] === "true" ? "disk,fast,archive" : "archive,disk",
+      );
     }
   });
 
@@ -195,14 +199,14 @@ describe("an import that succeeds", () => {
     expect(await refused("glimpse", ...copy, "--stores", "archive", id)).toContain("403");
 
     await glance("glimpse-admin", ...copy, "--stores", "archive", id);
-    await expectImported(id, diskSha512, "fast,archive");
+    await expectImported(id, diskSha512, "disk,archive");
     const again = await refused("glimpse-admin", ...copy, "--stores", "archive", id);
     expect(again).toContain("400");
 
-    await glance("glimpse-admin", "stores-delete", "--store", "fast", id);
+    await glance("glimpse-admin", "stores-delete", "--store", "disk", id);
     await expectImported(id, diskSha512, "archive");
     await glance("glimpse-admin", ...copy, "--all-stores", "true", id);
-    await expectImported(id, diskSha512, "archive,fast");
+    await expectImported(id, diskSha512, "archive,disk,fast");
     const tasks = await api.tasks(id);
     // Nothing is left to copy to, which is no error and no task either.
     await glance("glimpse-admin", ...copy, "--all-stores", "true", id);
@@ -219,7 +223,7 @@ describe("an import that succeeds", () => {
       remote_image_id: remoteId,
       remote_service_interface: "public",
     });
-    await expectImported(id, diskSha512, "fast");
+    await expectImported(id, diskSha512, "disk");
     expect(await api.show(id)).toMatchObject({ disk_format: "raw", os_distro: "debian" });
     expect(await api.show(id)).not.toHaveProperty("mine");
   });

@@ -38,19 +38,21 @@ export async function killServers(): Promise<void> {
 
 /**
  * Starts a server and waits until it answers. `vars` override settings; `options` are more of `npm start`; a port
- * is given by who has to know it before.
+ * is given by who has to know it before; `wrapper` is a command that runs the server as its own arguments.
  */
 export async function startServer(
   stateDir: string,
   vars: Readonly<Record<string, string>> = {},
   options: readonly string[] = [],
   givenPort?: number,
+  wrapper: readonly string[] = [],
 ): Promise<Server> {
   const port = givenPort ?? (await findFreePort());
   const overrides = Object.entries(vars).flatMap(([name, value]) => ["--var", `${name}=${value}`]);
+  const [command, ...more] = [...wrapper, process.execPath];
   const child = spawn(
-    process.execPath,
-    [startScript, "--port", String(port), "--state", stateDir, ...overrides, ...options],
+    command ?? process.execPath,
+    [...more, startScript, "--port", String(port), "--state", stateDir, ...overrides, ...options],
     {
       detached: true,
       stdio: ["ignore", "pipe", "pipe"],

@@ -4,9 +4,12 @@ import { stat } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { defaultSettings } from "../../scripts/local-server.mjs";
 import { ImageApi } from "./image-api.ts";
 import { poll } from "./poll.ts";
 import { findFreePort, killServers, makeStateDir, startServer } from "./server.ts";
+import { countStoredPieces } from "./stored-data.ts";
+import { MiB, makeBytes, sha512Of } from "./test-data.ts";
 
 // `npm start`: what it says when it cannot start, and what it keeps.
 
@@ -44,6 +47,7 @@ describe("npm start refuses in one sentence", () => {
 
   it.each([
     [["--port", "http"], "--port must be a number from 1 to 65535, not 'http'."],
+    [["--store", "s3"], "--store must be disk or r2, not 's3'."],
     [["--var", "AUTH"], "--var must look like NAME=VALUE, not 'AUTH'."],
     [["--var", "COLOUR=red"], "--var: wrangler.toml has no setting named COLOUR."],
   ])("%j", async (options, sentence) => {
@@ -128,6 +132,37 @@ describe("npm start", () => {
     await server.stop();
     expect(record).toMatchObject({ id, status: "queued" });
     expect((await stat(join(state.path, "token-secret"))).mode & 0o777).toBe(0o600);
+  });
+
+  it("keeps images where they are when the store of uploads is another one", async () => {
+    const sizeMiB = 20;
+    const data = { sizeBytes: sizeMiB * MiB, sha512: sha512Of(makeBytes(sizeMiB)) };
+    const ids: string[] = [];
+    // First as servers were before there was a store on disk.
+    const { STORES } = defaultSettings;
+    const before = [{ STORES: `${STORES}` }, []] as const;
+    for (const [vars, options] of [before, [{}, []], [{}, ["--store", "r2"]], [{}, []]] as const) {
+      const server = await startServer(state.path, vars, options);
+      const api = await ImageApi.signIn(server.url, "glimpse");
+      for (const id of ids) expect(await api.download(id)).toEqual(data);
+      for (const length of [data.sizeBytes, undefined]) {
+        const { id } = await api.create("kept");
+        expect(await api.upload(id, makeBytes(sizeMiB), length)).toBe(204);
+        ids.push(id);
+      }
+      if (ids.length === 8) {
+        const records = await Promise.all(ids.map((id) => api.show(id)));
+        const stores = ["fast", "fast", "disk", "disk", "fast", "fast", "disk", "disk"];
+        expect(records.map((record) => record.stores)).toEqual(stores);
+        for (const id of ids) await api.delete(id);
+        await poll(
+          () => countStoredPieces(state.path),
+          (pieces) => pieces === 0,
+          20,
+        );
+      }
+      await server.stop();
+    }
   });
 
   it("prints --help", async () => {
