@@ -260,6 +260,10 @@ export const FAULTS = {
     status: 503,
     text: "The data at the source was replaced while it was read, again and again.",
   },
+  resolver_unreachable: {
+    status: 503,
+    text: "The resolver of RESOLVER_URL, which is asked for the addresses of host names, could not be used: {reason}. Try again; if it stays so, the operator has to correct that setting.",
+  },
   source_unreachable: { status: 503, text: "The source could not be read: {reason}" },
   try_again: { status: 503, text: "The service could not do this just now. Try again." },
 } as const satisfies Record<string, { status: number; text: string }>;

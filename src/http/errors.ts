@@ -58,6 +58,8 @@ function faultHeaders(fault: Fault, request: Request, baseUrl: string): Record<s
       return { allow: detail("allow") };
     case "tus_version_unknown":
       return { "tus-version": detail("version") };
+    case "resolver_unreachable":
+      return { "retry-after": "10" };
     case "range_not_satisfiable":
       return { "content-range": `bytes */${detail("size")}` };
     case "unsupported_media_type":

@@ -24,6 +24,7 @@ const MAX_RESTARTS = 3;
 /** What may go better another time. */
 const PASSING: readonly FaultCode[] = [
   "source_unreachable",
+  "resolver_unreachable",
   "store_unavailable",
   "copy_differs",
   "try_again",

@@ -1,10 +1,10 @@
 import * as v from "valibot";
 import { Fault } from "../domain/fault.ts";
 import { isPublicAddress } from "./ip.ts";
-import { checkUri, type UriFilter } from "./uri-filter.ts";
+import { checkUri, isDisallowed, type UriFilter } from "./uri-filter.ts";
 
 /**
- * Looks up the IP addresses of a name; none when it has none. Throws the Fault `source_unreachable`
+ * Looks up the IP addresses of a name; none when it has none. Throws the Fault `resolver_unreachable`
  * when that cannot be found out.
  */
 export type Resolve = (host: string) => Promise<readonly string[]>;
@@ -23,8 +23,8 @@ export interface Door {
 
 /**
  * The URL to fetch for an address, after every check that can be made before connecting: the filter,
- * and the name's addresses, all of which must be public (contract 10 §11, IMP-7). Throws the Faults
- * `uri_refused` and `source_unreachable`.
+ * and the name's addresses, none of which may be disallowed and all of which must be public, unless private
+ * ones are let in (contract 10 §11, IMP-7). Throws the Faults `uri_refused` and `resolver_unreachable`.
  *
  * A Worker cannot tell fetch which of these addresses to connect to, so a name that answers
  * differently a moment later is not caught here. What then holds is the network: Cloudflare's does
@@ -33,18 +33,29 @@ export interface Door {
  */
 export async function admitUri(text: string, door: Door): Promise<URL> {
   const { url, unresolvedName } = checkUri(text, door.filter);
-  if (unresolvedName !== undefined) await checkName(unresolvedName, door.resolve);
+  if (unresolvedName !== undefined) await checkName(unresolvedName, door);
   return url;
 }
 
-async function checkName(name: string, resolve: Resolve | undefined): Promise<void> {
+async function checkName(name: string, { filter, resolve }: Door): Promise<void> {
   // Without a dot a name is one of the local network's: none of the internet's has an address.
-  if (!name.includes(".")) refuse("its host name cannot be found");
-  if (resolve === undefined) return;
-  const addresses = await resolve(name);
+  if (!name.includes(".") && !filter.allowPrivateAddresses) refuse("its host name cannot be found");
+  const addresses = isLocalhost(name) ? LOOPBACK : await resolve?.(name);
+  if (addresses === undefined) return;
   if (addresses.length === 0) refuse("its host name cannot be found");
-  if (!addresses.every(isPublicAddress)) refuse("its host name leads to a private IP address");
+  if (addresses.some((address) => isDisallowed(address, filter))) {
+    refuse("its host name leads to an address that is not allowed");
+  }
+  if (filter.allowPrivateAddresses || addresses.every(isPublicAddress)) return;
+  refuse("its host name leads to a private IP address");
 }
+
+/** Names that no resolver is to be asked for (RFC 6761 §6.3). */
+function isLocalhost(name: string): boolean {
+  return /(?:^|\.)localhost$/.test(name);
+}
+
+const LOOPBACK = ["127.0.0.1", "::1"];
 
 function refuse(reason: string): never {
   throw new Fault("uri_refused", { reason });
@@ -88,9 +99,18 @@ export function resolveOverHttps(
     try {
       return (await Promise.all([ask(host, "A"), ask(host, "AAAA")])).flat();
     } catch (cause) {
-      throw new Fault("source_unreachable", { reason: "its name could not be looked up" }, cause);
+      throw new Fault("resolver_unreachable", { reason: reasonOf(cause) }, cause);
     }
   };
+}
+
+/** An answer that is none; its message is ours, and safe to show. */
+class BadAnswer extends Error {}
+
+function reasonOf(cause: unknown): string {
+  if (cause instanceof BadAnswer) return cause.message;
+  const isLate = cause instanceof Error && cause.name === "TimeoutError";
+  return isLate ? `no answer in ${LOOK_UP_MS / 1000} seconds` : "no connection";
 }
 
 /**
@@ -116,23 +136,31 @@ export function remembering(
 }
 
 function readAnswer(text: string, type: number): string[] {
-  const { Status: status, Answer: records } = v.parse(Answer, JSON.parse(text));
+  const { Status: status, Answer: records } = parseAnswer(text);
   if (status === NO_SUCH_NAME) return [];
-  if (status !== NO_ERROR) throw new Error(`the resolver answers with the code ${status}`);
+  if (status !== NO_ERROR) throw new BadAnswer(`it answers with the code ${status}`);
   return records.filter((record) => record.type === type).map((record) => record.data);
+}
+
+function parseAnswer(text: string): v.InferOutput<typeof Answer> {
+  try {
+    return v.parse(Answer, JSON.parse(text));
+  } catch {
+    throw new BadAnswer("it does not answer with the JSON of DNS over HTTPS");
+  }
 }
 
 async function readText({ status, body }: Response): Promise<string> {
   if (status !== 200 || body === null) {
     await body?.cancel();
-    throw new Error(`the resolver answers with the status ${status}`);
+    throw new BadAnswer(`it answers with the status ${status}`);
   }
   const decoder = new TextDecoder();
   let text = "";
   for await (const chunk of body) {
     text += decoder.decode(chunk, { stream: true });
     // Leaving the loop cancels the rest.
-    if (text.length > MAX_ANSWER_BYTES) throw new Error("the resolver's answer is too long");
+    if (text.length > MAX_ANSWER_BYTES) throw new BadAnswer("its answer is too long");
   }
   return text;
 }

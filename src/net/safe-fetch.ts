@@ -31,8 +31,8 @@ const RANGE_HEADERS = ["range", "if-range"];
  * Fetches an address that a user gave. Every hop passes the whole filter again (contract 10 §11), no
  * cookies or credentials of ours are sent, and bytes come as the server stores them, whatever
  * Content-Encoding it calls them, as the reference takes them. Any status that is no redirect is
- * given back. Throws the Faults `uri_refused`, `source_rejected` and `source_unreachable`, whose
- * reasons are safe to show.
+ * given back. Throws the Faults `uri_refused`, `source_rejected`, `source_unreachable` and
+ * `resolver_unreachable`, whose reasons are safe to show.
  */
 export async function safeFetch(uri: string, options: SafeFetchOptions): Promise<Fetched> {
   const { signal, timeoutMs = PATIENCE_MS } = options;

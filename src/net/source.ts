@@ -1,4 +1,4 @@
-import { Fault } from "../domain/fault.ts";
+import { Fault, type FaultCode } from "../domain/fault.ts";
 import { parseCount } from "../lib/count.ts";
 import {
   type Fetched,
@@ -127,6 +127,9 @@ export async function readAll(url: string, options: SourceOptions): Promise<Whol
   return { stream, size, validator: readValidator(headers), finalUrl };
 }
 
+/** Faults that say more than that the store cannot be read. */
+const OWN_WORDS: readonly FaultCode[] = ["range_unsupported", "resolver_unreachable"];
+
 /** Data as its server has it now. */
 export interface RemoteData {
   /** Bytes of the whole, whatever range was asked for. */
@@ -137,7 +140,8 @@ export interface RemoteData {
 
 /**
  * Reads data by an address, all of it or a range, as one reads from a store (contract 11 §1, http type); undefined when
- * it is no longer there. Throws `store_unavailable`, and `range_unsupported` where ranges are not served (DWN-12).
+ * it is no longer there. Throws `store_unavailable`, `range_unsupported` where ranges are not served (DWN-12), and
+ * `resolver_unreachable`.
  */
 export function readRemoteBy(door: SourceOptions) {
   return async (
@@ -150,7 +154,7 @@ export function readRemoteBy(door: SourceOptions) {
       const { response } = await request(url, door, headers, [200, 206, 404, 410]);
       return await takeRemote(response, range);
     } catch (cause) {
-      if (cause instanceof Fault && cause.code === "range_unsupported") throw cause;
+      if (cause instanceof Fault && OWN_WORDS.includes(cause.code)) throw cause;
       throw new Fault("store_unavailable", {}, cause);
     }
   };

@@ -123,7 +123,12 @@ function checkHost(url: URL, written: string, filter: UriFilter): string | undef
     refuse("its host is not allowed");
   }
   // Whoever lists a private host means it, and whoever lists any shuts out all others.
-  if (allowed.length > 0 || filter.allowPrivateAddresses) return undefined;
+  if (allowed.length > 0) return undefined;
+  if (filter.allowPrivateAddresses) {
+    // Then it is looked up only for the sake of the addresses that are not allowed.
+    const isToCheck = address === undefined && filter.disallowedHosts.some(isListedAddress);
+    return isToCheck ? host : undefined;
+  }
   if (address === undefined) {
     if (SPECIAL_NAMES.test(host)) refuse("its host name is for private use");
     return host;
@@ -168,6 +173,20 @@ function listedHost(entry: string): string | undefined {
   const name = URL.parse(`http://${entry}`)?.hostname.replace(/\.$/, "");
   const isPlain = /^[^/?#@:%\\\s]+$/.test(entry);
   return name !== undefined && isPlain && isHostName(name) ? name : undefined;
+}
+
+function isListedAddress(entry: string): boolean {
+  return canonicalAddress(listedHost(entry) ?? "") !== undefined;
+}
+
+/** Whether an IP address that a name leads to is one of those that are shut out, in whatever form (contract 10 §11). */
+export function isDisallowed(
+  address: string,
+  { allowedHosts, disallowedHosts }: UriFilter,
+): boolean {
+  const canonical = canonicalAddress(address);
+  if (canonical === undefined || allowedHosts.length > 0) return false;
+  return disallowedHosts.map(listedHost).includes(canonical);
 }
 
 function passes<T>(value: T, allowed: readonly T[], disallowed: readonly T[]): boolean {

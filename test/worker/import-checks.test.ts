@@ -285,7 +285,7 @@ describe("POST import, step by step", () => {
     await refusal(409, id, { method: web }, { store: "nowhere" });
     await refusal(400, id, { method: web, stores: [] });
     await refusal(400, id, { method: web, stores: "fast" });
-    await refusal(400, id, { method: web, stores: ["fast"] }, { store: "fast" });
+    await refusal(400, id, { method: web, stores: ["fast"] }, { store: "archive" });
     await refusal(400, id, { method: web, stores: ["fast"], all_stores: true });
     await refusal(400, id, { method: web, all_stores: true }, { store: "fast" });
     await refusal(400, id, { method: web, stores: [], all_stores: true });
@@ -302,6 +302,7 @@ describe("POST import, step by step", () => {
     ["none", {}, "", ["fast"]],
     ["the header", {}, "archive", ["archive"]],
     ["stores, in order", { stores: ["archive", "fast"] }, "", ["archive", "fast"]],
+    ["stores and the header, which say the same", { stores: ["archive"] }, "archive", ["archive"]],
     ["stores, one twice", { stores: ["archive", "archive"] }, "", ["archive"]],
     ["stores, all_stores false", { stores: ["archive"], all_stores: false }, "", ["archive"]],
     ["all_stores, without the http store", { all_stores: true }, "", ["fast", "archive"]],
@@ -434,6 +435,60 @@ describe("POST import, step by step", () => {
       }
       const method = { name: "web-download", uri: "http://outside.example/x" };
       expect((await callImport(strict, owner, id, { method })).status).toBe(202);
+    } finally {
+      resolver.restore();
+    }
+  });
+
+  it("10 §11 host: a resolver that cannot be reached is told as such, and when to try again", async () => {
+    const strict = new Service({
+      settings: {
+        IMPORT_ALLOW_PRIVATE_ADDRESSES: "false",
+        IMPORT_ALLOWED_PORTS: "80,443",
+        RESOLVER_URL: "http://127.0.0.1:9/dns-query",
+      },
+    });
+    const { id } = await strict.createEmpty(owner);
+    const method = { name: "web-download", uri: "http://outside.example/x" };
+    const task = {
+      type: "import",
+      input: {
+        import_from: method.uri,
+        import_from_format: "raw",
+        image_properties: { disk_format: "raw", container_format: "bare" },
+      },
+    };
+    const calls = [
+      () => callImport(strict, owner, id, { method }),
+      () => strict.call(admin, "POST", "/v2/tasks", { json: task }),
+    ];
+    for (const call of calls) {
+      const response = await call();
+      expect(response.status).toBe(503);
+      expect(response.headers.get("retry-after")).toBe("10");
+      expect(await response.text()).toContain("The resolver of RESOLVER_URL");
+    }
+    expect((await strict.show(owner, id)).status).toBe("queued");
+    expect(await tasksOf(strict, owner, id)).toEqual([]);
+  });
+
+  it("10 §11 IP addresses in disallowed_hosts: a name that leads to one is refused", async () => {
+    const resolver = await resolverOf({ "a.example": "8.8.8.8", "b.example": "8.8.4.4" });
+    const strict = new Service({
+      settings: {
+        IMPORT_ALLOWED_PORTS: "80,443",
+        IMPORT_DISALLOWED_HOSTS: "8.8.8.8",
+        IMPORT_ALLOW_PRIVATE_ADDRESSES: "false",
+        RESOLVER_URL: resolver.url,
+      },
+    });
+    try {
+      const { id } = await strict.createEmpty(owner);
+      const from = (host: string) => ({
+        method: { name: "web-download", uri: `http://${host}/x` },
+      });
+      await refusal(400, id, from("a.example"), { from: strict });
+      expect((await callImport(strict, owner, id, from("b.example"))).status).toBe(202);
     } finally {
       resolver.restore();
     }

@@ -90,6 +90,24 @@ describe("a download from another server", () => {
     expect((await download((await createPointing(service, gone)).id)).status).toBe(404);
   });
 
+  it("DWN-11: a resolver that cannot be reached is told as such", async () => {
+    const url = "http://data.example/disk.raw";
+    const { id } = await createPointing(service, source.fileUrl({ size: SIZE, seed: 4 }));
+    await env.DB.prepare("UPDATE images SET locations = ? WHERE id = ?")
+      .bind(JSON.stringify([{ store: "http", key: url }]), id)
+      .run();
+    const strict = new Service({
+      settings: {
+        ...OPEN_LOCATIONS,
+        IMPORT_ALLOW_PRIVATE_ADDRESSES: "false",
+        RESOLVER_URL: "http://127.0.0.1:9/dns-query",
+      },
+    });
+    const response = await strict.call(owner, "GET", `/v2/images/${id}/file`);
+    expect([response.status, response.headers.get("retry-after")]).toEqual([503, "10"]);
+    expect(await response.text()).toContain("RESOLVER_URL");
+  });
+
   it("DWN-17: data that has become longer or shorter is not given out", async () => {
     const { id } = await createPointing(service, source.fileUrl({ size: SIZE, seed: 4 }));
     const url = source.fileUrl({ size: SIZE + 1, seed: 4 });

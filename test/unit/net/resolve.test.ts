@@ -99,15 +99,61 @@ describe("admitUri", () => {
   });
 
   it("10 §11: passes on that nothing could be looked up", async () => {
-    const resolve = () => Promise.reject(new Fault("source_unreachable", { reason: "r" }));
+    const resolve = () => Promise.reject(new Fault("resolver_unreachable", { reason: "r" }));
     await expect(admit("http://example.com/", resolve)).rejects.toHaveProperty(
       "code",
-      "source_unreachable",
+      "resolver_unreachable",
     );
+  });
+
+  describe("10 §11 IP addresses in disallowed_hosts", () => {
+    const disallowed = ["8.8.8.8", "[2606:4700:4700:0::1111]", "10.0.0.1"];
+    const DISALLOWED = refusal("its host name leads to an address that is not allowed");
+
+    it.each([
+      [["8.8.8.8"]],
+      [["1.1.1.1", "8.8.8.8"]],
+      [["::ffff:8.8.8.8"]],
+      [["2606:4700:4700:0:0::1111"]],
+    ])("refuse a name that leads to %j", async (addresses) => {
+      const settings = { disallowedHosts: disallowed };
+      const attempt = admit("http://a.example/", async () => addresses, settings);
+      await expect(attempt).rejects.toEqual(DISALLOWED);
+    });
+
+    it("refuse it where private addresses are let in, too, and others pass there", async () => {
+      const settings = { disallowedHosts: disallowed, allowPrivateAddresses: true };
+      const at = (addresses: readonly string[]) =>
+        admit("http://a.example/", async () => addresses, settings);
+      await expect(at(["10.0.0.1"])).rejects.toEqual(DISALLOWED);
+      expect((await at(["10.0.0.2"])).href).toBe("http://a.example/");
+    });
+
+    it.each(["localhost", "a.localhost"])(
+      "refuse %s for the loopback address, which no resolver is asked for",
+      async (name) => {
+        const at = (host: string) =>
+          admit(`http://${name}/`, unused, {
+            disallowedHosts: [host],
+            allowPrivateAddresses: true,
+          });
+        await expect(at("127.0.0.1")).rejects.toEqual(DISALLOWED);
+        await expect(at("::1")).rejects.toEqual(DISALLOWED);
+        expect((await at("127.0.0.2")).hostname).toBe(name);
+      },
+    );
+
+    it("are moot where hosts are allowed by name, and look nothing up for names that are disallowed", async () => {
+      const allowed = { allowedHosts: ["a.example"], disallowedHosts: disallowed };
+      expect((await admit("http://a.example/", unused, allowed)).href).toBe("http://a.example/");
+      const names = { disallowedHosts: ["b.example"], allowPrivateAddresses: true };
+      expect((await admit("http://a.example/", unused, names)).href).toBe("http://a.example/");
+    });
   });
 });
 
 describe("resolveOverHttps", () => {
+  const NO_DNS = "it does not answer with the JSON of DNS over HTTPS";
   type Json = Readonly<Record<string, unknown>>;
 
   function resolverThat(answers: { A?: Json; AAAA?: Json }) {
@@ -156,20 +202,40 @@ describe("resolveOverHttps", () => {
     expect(await resolverThat(answers).resolve("a.example")).toEqual([]);
   });
 
-  it.each<[string, () => Response | Promise<Response>]>([
-    ["fails", () => Response.json({ Status: 2 })],
-    ["answers with an error", () => new Response("no", { status: 500 })],
-    ["redirects", () => new Response(null, { status: 302, headers: { location: "http://h/" } })],
-    ["answers nothing", () => new Response(null)],
-    ["answers no JSON", () => new Response("<html>")],
-    ["answers other JSON", () => Response.json([])],
-    ["answers other records", () => Response.json({ Status: 0, Answer: [{ type: 1, data: 5 }] })],
-    ["cannot be reached", () => Promise.reject(new Error("10.0.0.1: refused"))],
-  ])("10 §11: knows nothing when the resolver %s", async (_, answer) => {
+  it.each<[string, () => Response | Promise<Response>, string]>([
+    ["fails", () => Response.json({ Status: 2 }), "it answers with the code 2"],
+    [
+      "answers with an error",
+      () => new Response("no", { status: 500 }),
+      "it answers with the status 500",
+    ],
+    [
+      "redirects",
+      () => new Response(null, { status: 302, headers: { location: "http://h/" } }),
+      "it answers with the status 302",
+    ],
+    ["answers nothing", () => new Response(null), "it answers with the status 200"],
+    ["answers no JSON", () => new Response("<html>"), NO_DNS],
+    ["answers other JSON", () => Response.json([]), NO_DNS],
+    [
+      "answers other records",
+      () => Response.json({ Status: 0, Answer: [{ type: 1, data: 5 }] }),
+      NO_DNS,
+    ],
+    ["cannot be reached", () => Promise.reject(new Error("10.0.0.1: refused")), "no connection"],
+    [
+      "is silent",
+      () => Promise.reject(new DOMException("The operation timed out", "TimeoutError")),
+      "no answer in 5 seconds",
+    ],
+  ])("10 §11: says so, and how, when the resolver %s", async (_, answer, reason) => {
     const web = new FakeWeb({ "https://resolver.example": answer });
-    await expect(resolveOverHttps(ENDPOINT, web.fetch)("a.example")).rejects.toMatchObject({
-      code: "source_unreachable",
-      text: "The source could not be read: its name could not be looked up",
+    const failure = resolveOverHttps(ENDPOINT, web.fetch)("a.example");
+    await expect(failure).rejects.toMatchObject({
+      code: "resolver_unreachable",
+      status: 503,
+      detail: { reason },
+      text: expect.stringContaining("RESOLVER_URL"),
     });
   });
 
