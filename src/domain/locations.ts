@@ -1,7 +1,7 @@
 import { jsonEquals } from "../lib/json.ts";
 import { type ExpectedHash, readHash } from "./expected-hash.ts";
 import { Fault } from "./fault.ts";
-import type { Hashes, Image, Location, LocationMetadata } from "./image.ts";
+import type { Image, Location, LocationMetadata } from "./image.ts";
 import { assertFormats } from "./import-plan.ts";
 import { exceeds, type Limits } from "./limits.ts";
 import {
@@ -105,11 +105,8 @@ export interface LocationRules {
   readonly stores: Stores;
   /** That of the service. */
   readonly hashAlgorithm: string;
-  /**
-   * Bytes at an address that is to be added, whose data has been held against these hashes; undefined as long as
-   * nobody has asked its server.
-   */
-  readonly sizeOf: (url: string, expected: Hashes) => number | undefined;
+  /** Bytes at an address that is to be added; undefined as long as nobody has asked its server. */
+  readonly sizeOf: (url: string) => number | undefined;
 }
 
 export interface LocationOptions {
@@ -213,7 +210,7 @@ const MAX_LOCATIONS = 100;
 function insert(
   image: Image,
   index: number,
-  { url, metadata, validation }: GivenLocation,
+  { url, metadata }: GivenLocation,
   { limits, locations: { stores, sizeOf } }: LocationOptions,
 ): Image {
   const store = stores.remote;
@@ -226,7 +223,7 @@ function insert(
   if (exceeds(attempted, maximum)) {
     throw new Fault("quota_exceeded", { attempted, what: "locations", maximum });
   }
-  const size = sizeOf(url, hashesOf(validation)) ?? image.size;
+  const size = sizeOf(url) ?? image.size;
   if (image.size !== null && size !== image.size) {
     const reason = `it has ${size} bytes, and the image has ${image.size}`;
     throw new Fault("source_rejected", { reason });
@@ -310,11 +307,4 @@ function lowered({ algorithm, value, checksum }: ValidationData): ValidationData
 
 function conflict(reason: string): Fault {
   return new Fault("validation_conflict", { reason });
-}
-
-/** Hashes by algorithm, as they can be held against data. */
-function hashesOf(validation: ValidationData | undefined): Hashes {
-  if (validation === undefined) return {};
-  const { algorithm, value, checksum } = lowered(validation);
-  return { ...(checksum !== undefined && { md5: checksum }), [algorithm]: value };
 }

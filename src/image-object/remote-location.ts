@@ -1,18 +1,15 @@
-import { type HashAlgorithm, isHashAlgorithm, RunningDigest } from "../blob/digest.ts";
-import { hashSource, type RangedSource } from "../blob/transfer.ts";
-import { assertExpected, readHash } from "../domain/expected-hash.ts";
+import type { RangedSource } from "../blob/transfer.ts";
 import { Fault } from "../domain/fault.ts";
-import type { Hashes } from "../domain/image.ts";
 import type { RemoteFacts } from "../domain/import-plan.ts";
 import type { LocationRules } from "../domain/locations.ts";
 import type { Config } from "../env.ts";
 import { type Door, remembering } from "../net/resolve.ts";
 import { rejected } from "../net/safe-fetch.ts";
-import { probe, readAll, readRange, type SourceOptions } from "../net/source.ts";
+import { probe, readAll, readRange, readSize, type SourceOptions } from "../net/source.ts";
 
 /*
- * Data on other people's servers that an image is to point to: asked for its size, and read through the hashes. All of
- * it happens outside the lock, for it takes as long as a server of somebody else's likes.
+ * Data on other people's servers that an image is to point to: asked for its size, and where its task has the time for
+ * that, read through the hashes. All of it happens outside the lock, for it takes as long as a server of somebody else's likes.
  */
 
 /** How long the addresses of a server's names hold. */
@@ -25,7 +22,8 @@ export function doorOf({ door }: Config): Door {
 
 /** Asks for data that is to be a location (contract LOP-9, 11 §8, size). */
 export async function probeLocation(url: string, options: SourceOptions): Promise<RemoteFacts> {
-  const { size, acceptsRanges, validator } = await probe(url, options);
+  const { size: told, acceptsRanges, validator } = await probe(url, options);
+  const size = told ?? (await readSize(url, options));
   if (size === undefined) throw rejected("it does not tell the size of the data");
   if (size === 0) throw rejected("the data is empty");
   const isTold = validator.etag !== undefined || validator.lastModified !== undefined;
@@ -46,6 +44,7 @@ export function remoteSource(url: string, facts: RemoteFacts, door: Door): Range
       }
       if (range.length !== size) throw rejected("it cannot be read from any place on");
       const whole = await readAll(url, options);
+      if (whole.size === undefined) return whole.stream.pipeThrough(new FixedLengthStream(size));
       if (whole.size === size) return whole.stream;
       await whole.stream.cancel();
       throw new Fault("source_changed");
@@ -53,22 +52,22 @@ export function remoteSource(url: string, facts: RemoteFacts, door: Door): Range
   };
 }
 
-/** A request waits for no more than this; whatever takes longer has the call for it. */
-const SURVEY_MS = 300_000;
+/** A request waits no longer than this for servers to tell sizes. */
+const SURVEY_MS = 30_000;
 
 /**
  * The addresses that a patch adds: first gathered while the patch is tried, then asked, so that the patch is decided
- * on their sizes. What they are said to hash to they are held against now: the image must not become active before.
+ * on their sizes. Their data is not read: what it is said to hash to is taken as given (contract 11 §6).
  */
 export class Survey {
-  readonly #wanted = new Map<string, Hashes>();
+  readonly #wanted = new Set<string>();
   #sizes: ReadonlyMap<string, number> | undefined;
 
   constructor(private readonly config: Config) {}
 
-  readonly sizeOf: LocationRules["sizeOf"] = (url, expected) => {
+  readonly sizeOf: LocationRules["sizeOf"] = (url) => {
     if (this.#sizes === undefined) {
-      this.#wanted.set(url, { ...this.#wanted.get(url), ...expected });
+      this.#wanted.add(url);
       return undefined;
     }
     const size = this.#sizes.get(url);
@@ -77,51 +76,22 @@ export class Survey {
     return size;
   };
 
-  /** Throws `uri_refused`, `source_rejected`, `source_changed` and `hash_mismatch`. */
+  /** Throws `uri_refused`, `source_rejected` and `resolver_unreachable`. */
   async carryOut(): Promise<void> {
-    const tooLong = rejected(
-      "it takes longer than a request may; add the location by its own call",
-    );
+    const tooLong = rejected(`no answer in ${SURVEY_MS / 1000} seconds`);
     const stop = new AbortController();
     const timer = setTimeout(() => stop.abort(tooLong), SURVEY_MS);
-    const sizes = new Map<string, number>();
+    const options = { ...doorOf(this.config), signal: stop.signal };
+    const ask = async (url: string) => [url, (await probeLocation(url, options)).size] as const;
     try {
-      for (const [url, expected] of this.#wanted) {
-        sizes.set(url, await this.#ask(url, expected, stop.signal));
-      }
+      this.#sizes = new Map(await Promise.all([...this.#wanted].map(ask)));
     } catch (error) {
+      stop.abort(tooLong);
       // What another time may go better is the caller's to try again all the same (contract LOP-9).
       if (!(error instanceof Fault) || error.code !== "source_unreachable") throw error;
       throw new Fault("source_rejected", error.detail, error);
     } finally {
       clearTimeout(timer);
     }
-    this.#sizes = sizes;
-  }
-
-  async #ask(url: string, expected: Hashes, signal: AbortSignal): Promise<number> {
-    const door = doorOf(this.config);
-    const facts = await probeLocation(url, { ...door, signal });
-    const algorithms = Object.keys(expected).filter(isHashAlgorithm);
-    if (algorithms.length === 0 || !this.config.hashesLocations) return facts.size;
-    const hashes = await hashRemote(remoteSource(url, facts, door), algorithms, signal);
-    for (const algorithm of algorithms) {
-      assertExpected(readHash(algorithm, expected[algorithm] ?? ""), hashes);
-    }
-    return facts.size;
-  }
-}
-
-async function hashRemote(
-  source: RangedSource,
-  algorithms: readonly HashAlgorithm[],
-  signal: AbortSignal,
-): Promise<Hashes> {
-  const digest = new RunningDigest(algorithms);
-  try {
-    await hashSource(source, digest, { signal });
-    return await digest.finish();
-  } finally {
-    digest.abort();
   }
 }

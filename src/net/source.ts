@@ -58,6 +58,21 @@ export async function probe(url: string, options: SourceOptions): Promise<Source
   return { ...facts, size: range.size, acceptsRanges: true };
 }
 
+/**
+ * Asks for the headers alone, for servers that do not tell the size with the data; undefined where this one does not
+ * tell it then either.
+ */
+export async function readSize(url: string, options: SourceOptions): Promise<number | undefined> {
+  try {
+    const { response } = await request(url, { ...options, method: "HEAD" }, {}, [200]);
+    return isEncoded(response.headers) ? undefined : readLength(response.headers);
+  } catch (error) {
+    // Many addresses are good for GET alone.
+    if (error instanceof Fault && error.code === "source_rejected") return undefined;
+    throw error;
+  }
+}
+
 /** Some bytes of the data that was probed. */
 export interface RangeRequest {
   readonly offset: number;
@@ -152,7 +167,9 @@ export function readRemoteBy(door: SourceOptions) {
     const headers = wanted === undefined ? {} : { range: wanted };
     try {
       const { response } = await request(url, door, headers, [200, 206, 404, 410]);
-      return await takeRemote(response, range);
+      const isUntold = response.status === 200 && readLength(response.headers) === undefined;
+      const size = isUntold ? await readSize(url, door) : undefined;
+      return await takeRemote(response, range, size);
     } catch (cause) {
       if (cause instanceof Fault && OWN_WORDS.includes(cause.code)) throw cause;
       throw new Fault("store_unavailable", {}, cause);
@@ -163,9 +180,10 @@ export function readRemoteBy(door: SourceOptions) {
 async function takeRemote(
   { status, headers, body }: Response,
   range: { readonly offset: number; readonly length: number } | undefined,
+  headSize: number | undefined,
 ): Promise<RemoteData | undefined> {
   const answer = status === 206 ? readContentRange(headers) : undefined;
-  const size = answer?.size ?? readLength(headers);
+  const size = answer?.size ?? readLength(headers) ?? headSize;
   const length = range?.length ?? size;
   const isExact =
     range === undefined
@@ -191,7 +209,7 @@ const PASSING_STATUSES = [408, 425, 429];
 
 async function request(
   url: string,
-  options: SourceOptions,
+  options: Omit<SafeFetchOptions, "maxRedirects">,
   headers: Readonly<Record<string, string>>,
   accepted: readonly number[],
 ): Promise<Fetched> {

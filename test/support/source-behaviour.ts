@@ -13,8 +13,8 @@ export interface FileQuery {
   readonly ranges?: "no";
   readonly etag?: "no";
   readonly lastmod?: "no";
-  /** No Content-Length, and no ranges. */
-  readonly chunked?: 1;
+  /** No Content-Length, and no ranges; `get` tells the length to HEAD. */
+  readonly chunked?: 1 | "get";
 
   /** From this request on, counted from 1, the file is the one of the next seed. */
   readonly "change-at"?: number;
@@ -58,7 +58,7 @@ export interface Behaviour {
   readonly hasRanges: boolean;
   readonly hasEtag: boolean;
   readonly hasLastModified: boolean;
-  readonly isChunked: boolean;
+  readonly chunked: "always" | "get" | undefined;
   readonly changeAt: number;
   readonly changesAlways: boolean;
   readonly status: number | undefined;
@@ -100,7 +100,7 @@ export function readBehaviour(query: URLSearchParams): Behaviour {
     hasRanges: !reader.flag("ranges", "no"),
     hasEtag: !reader.flag("etag", "no"),
     hasLastModified: !reader.flag("lastmod", "no"),
-    isChunked: reader.flag("chunked", "1"),
+    chunked: reader.choice("chunked", { 1: "always", get: "get" }),
     changeAt: reader.count("change-at") ?? Number.POSITIVE_INFINITY,
     changesAlways: reader.flag("change-always", "1"),
     status: reader.count("status"),
@@ -136,6 +136,14 @@ class QueryReader {
   text(name: keyof FileQuery): string | undefined {
     this.#names.add(name);
     return this.#query.get(name) ?? undefined;
+  }
+
+  choice<const T>(name: keyof FileQuery, words: Readonly<Record<string, T>>): T | undefined {
+    const value = this.text(name);
+    if (value === undefined) return undefined;
+    const chosen = Object.hasOwn(words, value) ? words[value] : undefined;
+    if (chosen !== undefined) return chosen;
+    throw new BadQuery(`${name} can be ${Object.keys(words).join(" or ")} only`);
   }
 
   flag(name: keyof FileQuery, word: string): boolean {

@@ -75,7 +75,9 @@ async function sendFile(
   file: SourceFile,
   gate: Gate | undefined,
 ): Promise<void> {
-  const { isChunked, hasRanges, lie, bytesPerSecond, gateAt } = behaviour;
+  const { chunked, hasRanges, lie, bytesPerSecond, gateAt } = behaviour;
+  const isHead = exchange.request.method === "HEAD";
+  const isChunked = chunked === "always" || (chunked === "get" && !isHead);
   const lies = lie !== 0 && !isChunked && exchange.scenario.isDue("lie", behaviour);
   const announcedSize = Math.max(0, file.size + (lies ? lie : 0));
   const validators = validatorsOf(file, behaviour);
@@ -91,10 +93,10 @@ async function sendFile(
     // Else the client takes a connection with bytes left over for a free one.
     ...(lies ? { connection: "close" } : {}),
     ...(isChunked ? {} : { "content-length": last - first + 1 }),
-    ...(hasRanges && !isChunked ? { "accept-ranges": "bytes" } : {}),
+    ...(hasRanges && chunked === undefined ? { "accept-ranges": "bytes" } : {}),
     ...(range ? { "content-range": `bytes ${first}-${last}/${announcedSize}` } : {}),
   });
-  if (exchange.request.method === "HEAD") return exchange.end();
+  if (isHead) return exchange.end();
   // What ends at the announced end goes on to the true one.
   const end = last === announcedSize - 1 ? file.size : Math.min(last + 1, file.size);
   const length = Math.max(0, end - first);

@@ -138,6 +138,18 @@ describe("a location that is added", () => {
     },
   );
 
+  it("11 §8 size: is that of HEAD where GET does not tell it, and the data must have it", async () => {
+    const right = await service.createEmpty(owner);
+    await beginAddLocation(service, owner, right.id, { url: fileUrl({ chunked: "get" }) });
+    expect((await finishImport(service, right.id)).image).toMatchObject({
+      status: "active",
+      size: bytes.length,
+      os_hash_value: await digestOf("SHA-512"),
+    });
+    const download = await service.call(owner, "GET", `/v2/images/${right.id}/file`);
+    expect(await download.bytes()).toEqual(bytes);
+  });
+
   it("11 §8 true, given: the image is importing until its data has turned out to be right", async () => {
     const { id } = await service.createEmpty(owner);
     const gate = crypto.randomUUID();

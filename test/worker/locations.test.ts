@@ -23,13 +23,11 @@ import {
 import { copyTo } from "../support/second-copy.ts";
 import { type ImageRecord, Service } from "../support/service.ts";
 import { bodyParameter } from "../support/source-control.ts";
-import { dataOf } from "../support/source-data.ts";
 import { storedKeys } from "../support/stored-bytes.ts";
 import { TestedObject } from "../support/tested-object.ts";
 
 // Locations as images show them, and as patches change them.
 
-const MiB = 1024 ** 2;
 const service = new Service({ settings: OPEN_LOCATIONS });
 const closed = new Service({ settings: { STORES: OPEN_LOCATIONS.STORES } });
 const source = sources();
@@ -188,6 +186,35 @@ describe("locations added by PATCH", () => {
     expect(await new TestedObject(image.id).isAtRest()).toBe(true);
   });
 
+  it("LOP-11: take the size from HEAD where GET does not tell it, and can be downloaded then", async () => {
+    const url = fileUrl({ chunked: "get" });
+    const image = await createPointing(service, url);
+    expect(image).toMatchObject({ status: "active", size: bytes.length });
+    const response = await service.call(owner, "GET", `/v2/images/${image.id}/file`);
+    expect([response.status, response.headers.get("content-length")]).toEqual([
+      200,
+      String(bytes.length),
+    ]);
+    expect(await response.bytes()).toEqual(new Uint8Array(bytes));
+  });
+
+  it("LOP-9: several are asked at once", async () => {
+    const { id } = await service.createEmpty(owner);
+    const scenario = crypto.randomUUID();
+    const gate = crypto.randomUUID();
+    const value = [1, 2, 3].map((seed) => ({
+      url: fileUrl({ id: scenario, seed, gate }),
+      metadata: {},
+    }));
+    const answer = patchLocations(service, owner, id, [
+      { op: "replace", path: "/locations", value },
+    ]);
+    await source.waitAtGate(gate, 3);
+    await source.openGate(gate);
+    expect((await answer).status).toBe(200);
+    expect(await source.log(scenario)).toHaveLength(3);
+  });
+
   it("LOP-11, COD-4: are refused on a queued image without formats, before anybody is asked", async () => {
     const { id } = await service.create(owner);
     const scenario = crypto.randomUUID();
@@ -289,39 +316,39 @@ describe("validation data in a patch", () => {
     },
   });
 
-  it("LOP-15: is held against the data before the image becomes active, and is never shown", async () => {
+  it("LOP-15, 11 §6: is taken as given, at once, and is never shown", async () => {
     const { id } = await service.createEmpty(owner);
-    const checksum = await digestOf("MD5", bytes);
-    const value = await validated({ checksum });
-    const image = await patched(id, [addingLocation(fileUrl(), value)]);
+    const gate = crypto.randomUUID();
+    // Its head comes, and no byte of its data.
+    const url = fileUrl({ gate, "gate-at": 0 });
+    const checksum = "5".repeat(32);
+    const os_hash_value = "0f".repeat(64);
+    const value = await validated({ checksum: checksum.toUpperCase(), os_hash_value });
+    const image = await patched(id, [addingLocation(url, value)]);
     expect(image).toMatchObject({
       status: "active",
+      size: bytes.length,
       checksum,
       os_hash_algo: "sha512",
-      os_hash_value: value.validation_data.os_hash_value,
-      locations: [{ url: fileUrl(), metadata: { store: "http" } }],
+      os_hash_value,
+      locations: [{ url, metadata: { store: "http" } }],
     });
     expect(JSON.stringify(image)).not.toContain("validation_data");
+    await source.openGate(gate);
   });
 
-  it.each([{ os_hash_value: "00".repeat(64) }, { checksum: "00".repeat(16) }])(
-    "LOP-15: that the data does not have is 400, and the image stays queued: %j",
-    async (wrong) => {
-      const { id } = await service.createEmpty(owner);
-      const text = await refuse(400, id, [addingLocation(fileUrl(), await validated(wrong))]);
-      expect(text).toContain("not 0000");
-    },
-  );
-
-  it("LOP-15, LEP-12: is taken unseen where DO_SECURE_HASH is off", async () => {
-    const lax = new Service({ settings: { ...OPEN_LOCATIONS, DO_SECURE_HASH: "false" } });
+  it("LOP-17, 11 §6: a second location with the same hashes is taken, one with others is 409", async () => {
     const { id } = await service.createEmpty(owner);
-    const wrong = await validated({ os_hash_value: "00".repeat(64) });
-    const response = await patchLocations(lax, owner, id, [addingLocation(fileUrl(), wrong)]);
-    expect(await response.json()).toMatchObject({
-      status: "active",
-      os_hash_value: "00".repeat(64),
-    });
+    const given = { checksum: "5".repeat(32), os_hash_value: "0f".repeat(64) };
+    await patched(id, [addingLocation(fileUrl(), await validated(given))]);
+    const second = fileUrl({ seed: 1 });
+    for (const wrong of [{ checksum: "6".repeat(32) }, { os_hash_value: "00".repeat(64) }]) {
+      const other = await validated({ ...given, ...wrong });
+      await refuse(409, id, [addingLocation(second, other)]);
+    }
+    const image = await patched(id, [addingLocation(second, await validated(given))]);
+    expect(locationsOf(image).map(({ url }) => url)).toEqual([fileUrl(), second]);
+    expect(image).toMatchObject({ checksum: given.checksum, os_hash_value: given.os_hash_value });
   });
 
   it("LOP-16, LOP-17, LOP-18: is 409 where it cannot be the image's", async () => {
@@ -339,16 +366,6 @@ describe("validation data in a patch", () => {
     await refuse(409, id, [{ op: "replace", path: "/locations", value }]);
     await patched(id, [addingLocation(fileUrl())]);
     await refuse(409, id, [addingLocation(fileUrl({ seed: 1 }), await validated())]);
-  });
-
-  it("reads large data in one pass that is told to be whole", async () => {
-    const size = 20 * MiB;
-    const { id } = await service.createEmpty(owner);
-    const os_hash_value = await digestOf("SHA-512", dataOf({ seed: 3, size }));
-    const validation_data = { os_hash_algo: "sha512", os_hash_value };
-    const url = source.fileUrl({ size, seed: 3 });
-    const image = await patched(id, [addingLocation(url, { validation_data })]);
-    expect(image).toMatchObject({ status: "active", size, os_hash_value });
   });
 });
 

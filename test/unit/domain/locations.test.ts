@@ -325,20 +325,6 @@ describe("locations in a patch", () => {
     const same = [replace(at(URL_A, {}, hashed()), at(URL_B), at(`${URL_B}2`, {}, hashed()))];
     expect(patch(queued, same)).toMatchObject({ osHashValue: SHA512 });
   });
-
-  it("asks of each address what its data is to hash to", () => {
-    const asked: unknown[] = [];
-    const sizeOf: PatchOptions["locations"]["sizeOf"] = (...args) => {
-      asked.push(args);
-      return 100;
-    };
-    const as = asOwner({ locations: { ...open, sizeOf } });
-    patch(queued, [add(at(URL_A, {}, hashed({ checksum: MD5 }))), add(at(URL_B))], as);
-    expect(asked).toEqual([
-      [URL_A, { md5: MD5, sha512: SHA512 }],
-      [URL_B, {}],
-    ]);
-  });
 });
 
 describe("the call that adds a location", () => {

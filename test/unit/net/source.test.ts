@@ -457,6 +457,22 @@ describe("11 §1 http type: data as a store's", () => {
     expect(await read(serve(), part)).toMatchObject({ size: 10 });
   });
 
+  it("LOP-11: takes the size from HEAD where GET does not tell it, and holds the data to it", async () => {
+    const untold =
+      (length: number): Handler =>
+      ({ method }) =>
+        method === "HEAD"
+          ? new Response(null, { headers: { "content-length": String(length) } })
+          : new Response(DATA);
+    expect(await read(untold(10))).toMatchObject({ size: 10 });
+    expect(await textOf(read(untold(10)))).toBe(DATA);
+    await expect(textOf(read(untold(11)))).rejects.toThrow();
+    await expect(textOf(read(untold(9)))).rejects.toThrow();
+    const refusing: Handler = ({ method }) =>
+      new Response(DATA, { status: method === "HEAD" ? 403 : 200 });
+    await expect(read(refusing)).rejects.toEqual(unavailable);
+  });
+
   it("DWN-12: says where ranges are not served", async () => {
     await expect(read(answer(200, { "content-length": "10" }, DATA), part)).rejects.toEqual(
       expect.objectContaining({ code: "range_unsupported" }),
