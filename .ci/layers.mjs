@@ -61,7 +61,7 @@ const allowed = {
     ...["router", "routes", "api", "http", "auth", "policy", "blob", "db", "env", "domain", "lib"],
     "image-object:types",
   ],
-  index: ["app", "image-object"],
+  index: ["app", "auth", "image-object"],
 };
 
 /** @param {string} path */

@@ -3,6 +3,7 @@ import { renderIdentityFault } from "./api/identity.ts";
 import { showMetrics } from "./api/metrics.ts";
 import { isApiVersion, versionDocument } from "./api/versions.ts";
 import { assertServable, authenticate } from "./auth/authenticate.ts";
+import { networkOf, SignInGuard } from "./auth/sign-in-guard.ts";
 import { MAX_RESUMABLE_BYTES, resumablePartBytes } from "./blob/part-size.ts";
 import { openDatabase } from "./db/database.ts";
 import { isTransient, withoutValues } from "./db/errors.ts";
@@ -14,7 +15,6 @@ import { addCorsHeaders, answerOptions } from "./http/cors.ts";
 import { renderFault } from "./http/errors.ts";
 import { requestIdOf } from "./http/request-id.ts";
 import { describeTus, readCount, speaksTus, TUS_VERSION, withMeantMethod } from "./http/tus.ts";
-import type { ImageObject } from "./image-object/image-object.ts";
 import { log } from "./lib/log.ts";
 import { decodePercent } from "./lib/percent.ts";
 import { Timings, timed, withTimings } from "./lib/timings.ts";
@@ -174,9 +174,14 @@ async function serveIdentity(exchange: Exchange, config: Config, path: string): 
   const { request, url, startedAtMs } = exchange;
   const route = match.methods.get(request.method);
   if (route === undefined) throw new Fault("not_found");
+  const { SIGN_IN_TALLIES: tallies } = exchange.env;
   return route.handle({
     request,
     url,
+    guard: new SignInGuard(
+      (name) => timedObject(tallies.get(tallies.idFromName(name))),
+      networkOf(request, config.auth.isBehindEdge),
+    ),
     params: Object.fromEntries(match.params),
     baseUrl: exchange.baseUrl,
     settings: config.auth,
@@ -256,8 +261,8 @@ async function serveImages(exchange: Exchange, config: Config, path: string): Pr
   return route.handle({ ...context, rule: route.rule });
 }
 
-/** An image's object whose calls are noted. */
-function timedObject(stub: DurableObjectStub<ImageObject>): DurableObjectStub<ImageObject> {
+/** An object whose calls are noted. */
+function timedObject<T extends object>(stub: T): T {
   return new Proxy(stub, {
     get(_, name) {
       const method: unknown = Reflect.get(stub, name);

@@ -1,5 +1,6 @@
 import { handle } from "./app.ts";
 
+export { SignInTallies } from "./auth/sign-in-tallies.ts";
 export { ImageObject } from "./image-object/image-object.ts";
 
 export default {

@@ -11,6 +11,8 @@ export interface AuthSettings {
   readonly allowAnonymous: boolean;
   /** The name of the region that the catalog says this is. */
   readonly region: string;
+  /** Whether requests come through Cloudflare's edge, which says from where. */
+  readonly isBehindEdge: boolean;
 }
 
 const MIN_SECRET_CHARACTERS = 32;
@@ -52,6 +54,7 @@ export function parseAuthSettings(env: Readonly<Record<string, unknown>>): AuthS
     tokenTtlSeconds: secondsOf(env, "TOKEN_TTL_SECONDS", DEFAULT_TTL_SECONDS),
     allowAnonymous: flagOf(env, "ALLOW_ANONYMOUS_ACCESS"),
     region: regionOf(env),
+    isBehindEdge: textOf(env, "DEVELOPMENT") !== "true",
   });
 }
 

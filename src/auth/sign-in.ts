@@ -3,14 +3,16 @@ import {
   type ApplicationCredential,
   findProject,
   findUser,
+  foldName,
   type IdentityDocument,
   isSameName,
   type Project,
   type Reference,
   type User,
 } from "./identity-document.ts";
-import { matchesSecret } from "./secret-hash.ts";
+import { matchesSecret, type SecretHash } from "./secret-hash.ts";
 import type { AuthSettings } from "./settings.ts";
+import type { SignInGuard } from "./sign-in-guard.ts";
 import { type Grant, grantedRoles, isUsable, readToken } from "./token.ts";
 
 /** What the caller offers as proof of who they are. */
@@ -34,8 +36,9 @@ export type WantedScope =
   | { readonly kind: "none" }
   | { readonly kind: "project"; readonly project: Reference };
 
-/** Time and chance. */
+/** Time, chance, and who counts the failures. */
 export interface SignInContext {
+  readonly guard: SignInGuard;
   readonly nowMs: number;
   readonly newId: () => string;
 }
@@ -51,7 +54,8 @@ interface Proof {
 
 /**
  * Checks the credentials and decides what they grant. Throws the Fault `unauthorized`; an unknown
- * user, a disabled one and a wrong password are refused in the same words and after the same work.
+ * user, a disabled one and a wrong password are refused in the same words and after the same work. Throws
+ * `too_many_failures` and `sign_ins_waiting`, too.
  */
 export async function signIn(
   credentials: Credentials,
@@ -59,7 +63,7 @@ export async function signIn(
   settings: AuthSettings,
   context: SignInContext,
 ): Promise<Grant> {
-  const proof = await prove(credentials, settings, context.nowMs);
+  const proof = await prove(credentials, settings, context);
   const project = chooseProject(proof, scope, settings.identity);
   // A token says whole seconds.
   const issuedAtMs = Math.floor(context.nowMs / 1000) * 1000;
@@ -80,32 +84,46 @@ export async function signIn(
 async function prove(
   credentials: Credentials,
   settings: AuthSettings,
-  nowMs: number,
+  { guard, nowMs }: SignInContext,
 ): Promise<Proof> {
   switch (credentials.method) {
     case "password":
-      return await provePassword(credentials, settings.identity);
+      return await provePassword(credentials, settings.identity, guard);
     case "token":
       return await proveToken(credentials.token, settings, nowMs);
     case "application_credential":
-      return await proveCredential(credentials, settings.identity, nowMs);
+      return await proveCredential(credentials, settings.identity, guard, nowMs);
   }
 }
 
 async function provePassword(
   { user: reference, password }: Extract<Credentials, { method: "password" }>,
   identity: IdentityDocument,
+  guard: SignInGuard,
 ): Promise<Proof> {
   const user = findUser(identity, reference);
-  const matches = await matchesSecret(password, user?.password ?? identity.passwordDecoy);
-  if (!matches || user === undefined || !user.isEnabled) throw refusal();
-  return {
-    user,
-    credential: null,
-    methods: ["password"],
-    expiresAtMs: Number.POSITIVE_INFINITY,
-    firstAuditId: null,
-  };
+  const hash = user?.password ?? identity.passwordDecoy;
+  const subject = user === undefined ? nobody("user", reference) : `user ${user.id}`;
+  return await guard.prove(subject, isCostly(hash), async () => {
+    const matches = await matchesSecret(password, hash);
+    if (!matches || user === undefined || !user.isEnabled) throw refusal();
+    return {
+      user,
+      credential: null,
+      methods: ["password"],
+      expiresAtMs: Number.POSITIVE_INFINITY,
+      firstAuditId: null,
+    };
+  });
+}
+
+/** Names nobody, and the same nobody however the name is written. */
+function nobody(what: "user" | "credential", reference: object): string {
+  return foldName(`no ${what} ${JSON.stringify(reference)}`);
+}
+
+function isCostly({ kind }: SecretHash): boolean {
+  return kind === "pbkdf2-sha256";
 }
 
 /** A token can be exchanged for one of another scope, but never for one that lives longer. */
@@ -128,22 +146,28 @@ async function proveToken(token: string, settings: AuthSettings, nowMs: number):
 async function proveCredential(
   { credential: wanted, secret }: Extract<Credentials, { method: "application_credential" }>,
   identity: IdentityDocument,
+  guard: SignInGuard,
   nowMs: number,
 ): Promise<Proof> {
   const credential =
     "id" in wanted ? identity.applicationCredentials.get(wanted.id) : namedIn(identity, wanted);
-  const matches = await matchesSecret(secret, credential?.secret ?? identity.secretDecoy);
-  const user = credential && identity.users.get(credential.userId);
-  if (!matches || credential === undefined || user === undefined || !user.isEnabled)
-    throw refusal();
-  if (!isUsable(credential, user, nowMs)) throw refusal();
-  return {
-    user,
-    credential,
-    methods: ["application_credential"],
-    expiresAtMs: wholeSeconds(credential.expiresAtMs),
-    firstAuditId: null,
-  };
+  const hash = credential?.secret ?? identity.secretDecoy;
+  const subject =
+    credential === undefined ? nobody("credential", wanted) : `credential ${credential.id}`;
+  return await guard.prove(subject, isCostly(hash), async () => {
+    const matches = await matchesSecret(secret, hash);
+    const user = credential && identity.users.get(credential.userId);
+    if (!matches || credential === undefined || user === undefined || !user.isEnabled)
+      throw refusal();
+    if (!isUsable(credential, user, nowMs)) throw refusal();
+    return {
+      user,
+      credential,
+      methods: ["application_credential"],
+      expiresAtMs: wholeSeconds(credential.expiresAtMs),
+      firstAuditId: null,
+    };
+  });
 }
 
 function namedIn(

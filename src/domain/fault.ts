@@ -237,6 +237,10 @@ export const FAULTS = {
     status: 423,
     text: "Another request is adding bytes to this upload. Try again in a moment.",
   },
+  too_many_failures: {
+    status: 429,
+    text: "Too many sign-ins have failed. Try again in {retryAfter} seconds.",
+  },
   request_id_too_long: {
     status: 431,
     text: "The X-Openstack-Request-ID header is longer than {maximum} characters.",
@@ -265,6 +269,10 @@ export const FAULTS = {
     text: "The resolver of RESOLVER_URL, which is asked for the addresses of host names, could not be used: {reason}. Try again; if it stays so, the operator has to correct that setting.",
   },
   source_unreachable: { status: 503, text: "The source could not be read: {reason}" },
+  sign_ins_waiting: {
+    status: 503,
+    text: "Too many sign-ins are waiting for their turn. Try again in {retryAfter} seconds.",
+  },
   try_again: { status: 503, text: "The service could not do this just now. Try again." },
 } as const satisfies Record<string, { status: number; text: string }>;
 

@@ -13,6 +13,7 @@ const REASONS: Readonly<Record<number, string>> = {
   415: "Unsupported Media Type",
   416: "Requested Range Not Satisfiable",
   423: "Locked",
+  429: "Too Many Requests",
   431: "Request Header Fields Too Large",
   460: "Checksum Mismatch",
   500: "Internal Server Error",
@@ -28,9 +29,14 @@ export function reasonPhrase(status: number): string {
 /** A fault as a response in the shape the caller prefers: JSON, HTML or plain text (contract 01 §1.6). */
 export function renderFault(fault: Fault, request: Request, baseUrl: string): Response {
   const type = preferredType(request.headers.get("accept"));
-  const headers = new Headers(faultHeaders(fault, request, baseUrl));
+  const headers = new Headers({ ...faultHeaders(fault, request, baseUrl), ...retryAfter(fault) });
   headers.set("content-type", type === "application/json" ? type : `${type}; charset=UTF-8`);
   return new Response(faultBody(fault, type), { status: fault.status, headers });
+}
+
+/** When a fault that passes may be tried again, in seconds (RFC 9110 §10.2.3). */
+export function retryAfter({ detail }: Fault): Record<string, string> {
+  return detail.retryAfter === undefined ? {} : { "retry-after": String(detail.retryAfter) };
 }
 
 function faultBody(fault: Fault, type: OfferedType): string {

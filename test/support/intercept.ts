@@ -108,11 +108,11 @@ export function interceptR2(bucket: R2Bucket, around: Around): R2Bucket {
   });
 }
 
-/** The image objects with `around` standing around each call of one of their methods. */
-export function interceptObjects(
-  objects: Env["IMAGE_OBJECT"],
+/** Objects with `around` standing around each call of one of their methods. */
+export function interceptObjects<T extends Rpc.DurableObjectBranded>(
+  objects: DurableObjectNamespace<T>,
   around: Around,
-): Env["IMAGE_OBJECT"] {
+): DurableObjectNamespace<T> {
   return new Proxy(objects, {
     get(target, property) {
       const method = methodOf(target, property);

@@ -22,7 +22,7 @@ export interface ServiceOptions {
   readonly settings?: Readonly<Record<string, string>>;
   /** Bindings in place of the real ones, e.g. counting ones. */
   readonly bindings?: Partial<Pick<Env, "DB" | "BLOBS" | "ARCHIVE">>;
-  /** Stands around each call that the Worker makes of an image object. */
+  /** Stands around each call that the Worker makes of an object. */
   readonly aroundObjects?: Around;
 }
 
@@ -36,6 +36,7 @@ export class Service {
     if (!isPlain) own.IMAGE_OBJECT = objectsWith(own);
     if (aroundObjects !== undefined) {
       own.IMAGE_OBJECT = interceptObjects(own.IMAGE_OBJECT, aroundObjects);
+      own.SIGN_IN_TALLIES = interceptObjects(own.SIGN_IN_TALLIES, aroundObjects);
     }
     this.env = own;
   }

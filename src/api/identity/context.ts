@@ -1,5 +1,6 @@
 import { requireToken } from "../../auth/builtin.ts";
 import { type AuthSettings, assertServable } from "../../auth/settings.ts";
+import type { SignInGuard } from "../../auth/sign-in-guard.ts";
 import type { Grant } from "../../auth/token.ts";
 import { Fault } from "../../domain/fault.ts";
 
@@ -12,6 +13,8 @@ export interface IdentityContext {
   /** Scheme and host the request came to, or PUBLIC_ENDPOINT; without a trailing slash. */
   readonly baseUrl: string;
   readonly settings: AuthSettings;
+  /** Counts the sign-ins that fail. */
+  readonly guard: SignInGuard;
   readonly nowMs: number;
   readonly newId: () => string;
 }

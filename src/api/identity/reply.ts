@@ -1,5 +1,5 @@
 import type { Fault } from "../../domain/fault.ts";
-import { reasonPhrase } from "../../http/errors.ts";
+import { reasonPhrase, retryAfter } from "../../http/errors.ts";
 import { json } from "../../http/reply.ts";
 
 /** An answer that depends on the caller's token and that nothing may keep. */
@@ -13,11 +13,12 @@ export function privateJson(
 
 /**
  * A fault in Keystone's shape; a 401 says where tokens are to be had if the base address is given
- * (contract CTX-2), and a 405 says what is allowed.
+ * (contract CTX-2), a 405 says what is allowed, and what passes says
+ * when.
  */
 export function renderIdentityFault(fault: Fault, baseUrl?: string): Response {
   const error = { code: fault.status, message: fault.text, title: reasonPhrase(fault.status) };
-  const reply = privateJson({ error }, fault.status);
+  const reply = privateJson({ error }, fault.status, retryAfter(fault));
   if (fault.code === "unauthorized" && baseUrl !== undefined) {
     reply.headers.set("www-authenticate", `Keystone uri="${baseUrl}/identity"`);
   }

@@ -5,6 +5,8 @@ import {
   renderIdentityFault,
 } from "../../../src/api/identity.ts";
 import { type AuthSettings, parseAuthSettings } from "../../../src/auth/authenticate.ts";
+import { SignInGuard, SignInMemory, type Tallies } from "../../../src/auth/sign-in-guard.ts";
+import { NO_TALLY } from "../../../src/auth/sign-in-limits.ts";
 import { Fault } from "../../../src/domain/fault.ts";
 
 export const BASE_URL = "https://images.example";
@@ -122,6 +124,16 @@ interface Call {
   readonly nowMs?: number;
 }
 
+/** A guard that has seen nothing yet, and remembers nothing. */
+function aGuard(): SignInGuard {
+  const tallies: Tallies = {
+    look: async (keys) => keys.map(() => NO_TALLY),
+    fail: async (keys) => keys.map(() => NO_TALLY),
+    welcome: async () => undefined,
+  };
+  return new SignInGuard(() => tallies, "192.0.2.1", new SignInMemory());
+}
+
 /** Calls the identity API as the Worker does; anything thrown but a Fault fails the test. */
 export async function call(method: string, path: string, given: Call = {}): Promise<Response> {
   const { settings = aCloud(), headers = {}, body, nowMs = NOW_MS } = given;
@@ -140,6 +152,7 @@ export async function call(method: string, path: string, given: Call = {}): Prom
         params: params as Record<string, string>,
         baseUrl: BASE_URL,
         settings,
+        guard: aGuard(),
         nowMs,
         newId: () => crypto.randomUUID(),
       };

@@ -1,0 +1,115 @@
+import { describe, expect, it } from "vitest";
+import { HashTurns } from "../../../src/auth/hash-turns.ts";
+import { Fault } from "../../../src/domain/fault.ts";
+
+/** A clock that moves when somebody waits, or computes: the earliest of those who wait goes on next. */
+class Clock {
+  nowMs = 0;
+  readonly #sleeping: { untilMs: number; wake: () => void }[] = [];
+
+  readonly now = () => this.nowMs;
+
+  readonly wait = (ms: number) =>
+    new Promise<void>((wake) => {
+      this.#sleeping.push({ untilMs: this.nowMs + ms, wake });
+    });
+
+  async runUntilIdle(): Promise<void> {
+    for (;;) {
+      await settled();
+      this.#sleeping.sort((a, b) => a.untilMs - b.untilMs);
+      const next = this.#sleeping.shift();
+      if (next === undefined) return;
+      this.nowMs = Math.max(this.nowMs, next.untilMs);
+      next.wake();
+    }
+  }
+}
+
+/** Every promise that can go on has done so. */
+const settled = () => scheduler.wait(0);
+
+function turns() {
+  const clock = new Clock();
+  return { clock, turns: new HashTurns(clock.now, clock.wait) };
+}
+
+describe("BI-7: turns at password hashes", () => {
+  it("come one at a time, with a rest of thrice the time that the last one took", async () => {
+    const { clock, turns: queue } = turns();
+    const began: number[] = [];
+    const hash = async () => {
+      began.push(clock.nowMs);
+      clock.nowMs += 50;
+    };
+    const all = Promise.all(Array.from({ length: 5 }, () => queue.run(false, hash)));
+    await clock.runUntilIdle();
+    await all;
+    const pauses = began.slice(1).map((at, n) => at - (began[n] ?? 0));
+    for (const pause of pauses) {
+      expect(pause).toBeGreaterThanOrEqual(200);
+      expect(pause).toBeLessThan(300);
+    }
+  });
+
+  it("come at once when nobody else hashes", async () => {
+    const { clock, turns: queue } = turns();
+    for (let n = 0; n < 3; n++) {
+      const before = clock.nowMs;
+      const turn = queue.run(false, async () => clock.nowMs);
+      await clock.runUntilIdle();
+      expect(await turn).toBe(before);
+      clock.nowMs += 500;
+    }
+  });
+
+  it("are given to known ones first", async () => {
+    const { clock, turns: queue } = turns();
+    const order: string[] = [];
+    const hash = (name: string) => async () => {
+      order.push(name);
+      clock.nowMs += 50;
+    };
+    const all = [
+      queue.run(false, hash("first")),
+      ...["stranger 1", "stranger 2"].map((name) => queue.run(false, hash(name))),
+      queue.run(true, hash("known")),
+    ];
+    await clock.runUntilIdle();
+    await Promise.all(all);
+    expect(order).toEqual(["first", "known", "stranger 1", "stranger 2"]);
+  });
+
+  it("are refused to strangers when 200 wait, and never to known ones", async () => {
+    const { turns: queue } = turns();
+    const never = () => new Promise(() => undefined);
+    for (let n = 0; n < 201; n++) void queue.run(false, never);
+    const refusal = await queue.run(false, never).catch((cause: unknown) => cause);
+    expect(refusal).toBeInstanceOf(Fault);
+    expect(refusal).toMatchObject({ code: "sign_ins_waiting", status: 503 });
+    const known = queue.run(true, never).catch((cause: unknown) => cause);
+    expect(await Promise.race([known, settled()])).toBeUndefined();
+  });
+
+  it("go on when one who waits, or hashes, is cut off and never heard of again", async () => {
+    const { clock, turns: queue } = turns();
+    void queue.run(false, () => new Promise(() => undefined));
+    await settled();
+    const next = queue.run(false, async () => clock.nowMs);
+    await clock.runUntilIdle();
+    expect(await next).toBeLessThan(10_000);
+  });
+
+  it("end when the work fails, with its error", async () => {
+    const { clock, turns: queue } = turns();
+    const failing = queue.run(false, async () => {
+      throw new Error("no");
+    });
+    const outcome = failing.catch((cause: unknown) => cause);
+    await clock.runUntilIdle();
+    expect(await outcome).toMatchObject({ message: "no" });
+    const next = queue.run(false, async () => "in");
+    await clock.runUntilIdle();
+    expect(await next).toBe("in");
+  });
+});
