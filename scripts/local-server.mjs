@@ -13,6 +13,7 @@ import {
   unstable_splitSqlQuery,
 } from "wrangler";
 import { createLedger, listApplied, readPending } from "./migrations.mjs";
+import { guarded } from "./runtime-guard.mjs";
 import { configPath, projectDir, runWrangler } from "./wrangler.mjs";
 
 /** @typedef {import("@cloudflare/workers-types").D1Database} D1Database */
@@ -119,35 +120,38 @@ export async function startLocalServer(options) {
   await mkdir(diskPath, { recursive: true });
   const serviceBindings = { DISK: { disk: { path: diskPath, writable: true } } };
   const { workerOptions } = unstable_getMiniflareWorkerOptions(configPath);
-  const miniflare = new Miniflare(
-    convertV4MiniflareOptions({
-      workers: [
-        {
-          ...workerOptions,
-          name: "glimpse",
-          modules: modulePaths.map((path) => ({ type: "ESModule", path })),
-          modulesRoot: join(stateDir, "build"),
-          serviceBindings,
-          bindings: {
-            ...defaultSettings,
-            STORES: localStores(store),
-            DEVELOPMENT: "true",
-            IDENTITY: await readFile(join(projectDir, "dev/identity.json"), "utf8"),
-            TOKEN_SECRET: await readTokenSecret(stateDir),
-            ...vars,
-          },
-          unsafeDirectSockets: [{ host, port }],
+  const setup = convertV4MiniflareOptions({
+    workers: [
+      {
+        ...workerOptions,
+        name: "glimpse",
+        modules: modulePaths.map((path) => ({ type: "ESModule", path })),
+        modulesRoot: join(stateDir, "build"),
+        serviceBindings,
+        bindings: {
+          ...defaultSettings,
+          STORES: localStores(store),
+          DEVELOPMENT: "true",
+          IDENTITY: await readFile(join(projectDir, "dev/identity.json"), "utf8"),
+          TOKEN_SECRET: await readTokenSecret(stateDir),
+          ...vars,
         },
-        ...beside({ .../** @type {Partial<WorkerOptions>} */ (workerOptions), serviceBindings }),
-      ],
-      // The place where `wrangler d1 execute --local` and its like look, too.
-      resourcePersistencePath: join(stateDir, "v3"),
-      cf: false,
-      telemetry: { enabled: false },
-      log: new Log(LogLevel.ERROR),
-      handleStructuredLogs: (entry) => onLog(entry.message),
-    }),
-  );
+        unsafeDirectSockets: [{ host, port }],
+      },
+      ...beside({ .../** @type {Partial<WorkerOptions>} */ (workerOptions), serviceBindings }),
+    ],
+    // The place where `wrangler d1 execute --local` and its like look, too.
+    resourcePersistencePath: join(stateDir, "v3"),
+    cf: false,
+    telemetry: { enabled: false },
+    log: new Log(LogLevel.ERROR),
+    handleStructuredLogs: (entry) => onLog(entry.message),
+  });
+  const miniflare = await guarded(async () => {
+    const started = new Miniflare(setup);
+    await started.ready;
+    return started;
+  });
   const database = await miniflare.getD1Database("DB");
   await applyMigrations(database);
   return { database, stop: () => miniflare.dispose() };

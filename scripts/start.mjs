@@ -1,15 +1,13 @@
 // @ts-check
 // `npm start`: Glimpse on this machine, ready to use.
 
-import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, rmSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import net from "node:net";
-import { platform, tmpdir } from "node:os";
 import { join, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { cloudsYaml } from "./clouds.mjs";
 import { defaultSettings, startLocalServer } from "./local-server.mjs";
+import { fileRefusal, listen, lockState, makeWritable } from "./state-dir.mjs";
 import { projectDir, Refusal } from "./wrangler.mjs";
 
 const usage = `Runs Glimpse on this machine.
@@ -76,26 +74,12 @@ function readVars(pairs) {
 }
 
 /**
- * Listens, or tells why that cannot be.
- * @param {net.ListenOptions} where
- * @returns {Promise<net.Server>}
- */
-function listen(where) {
-  return new Promise((done, fail) => {
-    const server = net.createServer((socket) => socket.destroy());
-    server.once("error", fail);
-    server.listen(where, () => done(server));
-  });
-}
-
-/**
  * workerd's own complaint about a taken port is long and late, so the port is tried first.
  * @param {string} host
  * @param {number} port
- * @param {string} stateDir
  */
-async function assertPortIsFree(host, port, stateDir) {
-  const server = await listen({ host, port }).catch(async (error) => {
+async function assertPortIsFree(host, port) {
+  const server = await listen({ host, port }).catch((error) => {
     /** @type {Record<string, string>} */
     const reasons = {
       EADDRINUSE: `Port ${port} on ${host} is already in use; choose another with --port.`,
@@ -103,65 +87,9 @@ async function assertPortIsFree(host, port, stateDir) {
       EADDRNOTAVAIL: `This machine has no address ${host}; choose another with --host.`,
       ENOTFOUND: `There is no host named ${host}; choose another with --host.`,
     };
-    const reason = reasons[error.code] ?? `Cannot listen on ${host}:${port}: ${error.message}`;
-    const isHeldByDead = error.code === "EADDRINUSE" && (await wasKilled(stateDir));
-    throw new Refusal(isHeldByDead ? `${reason}\n${leftBehind(stateDir)}` : reason);
+    throw new Refusal(reasons[error.code] ?? `Cannot listen on ${host}:${port}: ${error.message}`);
   });
   await new Promise((done) => server.close(done));
-}
-
-/** What every system takes as the path of a local socket. */
-const MAX_SOCKET_PATH_BYTES = 100;
-
-/** @param {string} stateDir */
-function lockPath(stateDir) {
-  const path = join(stateDir, "lock");
-  const isWindows = platform() === "win32";
-  if (!isWindows && Buffer.byteLength(path) <= MAX_SOCKET_PATH_BYTES) return path;
-  const name = `glimpse-${createHash("sha256").update(stateDir).digest("hex").slice(0, 16)}`;
-  return isWindows ? `\\\\.\\pipe\\${name}` : join(tmpdir(), name);
-}
-
-/**
- * Two servers on one state directory would run its alarms twice. A local socket is the lock, since
- * nobody answers on it any more once its process is gone, however that ended.
- * @param {string} stateDir
- */
-async function lockState(stateDir) {
-  const path = lockPath(stateDir);
-  if (await isAnswering(path)) {
-    throw new Refusal(`Another server is running on ${stateDir}; choose another with --state.`);
-  }
-  mkdirSync(stateDir, { recursive: true });
-  rmSync(path, { force: true });
-  const lock = await listen({ path });
-  lock.unref();
-  process.once("exit", () => rmSync(path, { force: true }));
-}
-
-/**
- * Whether the last server on this state directory had no time to take its lock away.
- * @param {string} stateDir
- */
-async function wasKilled(stateDir) {
-  const path = lockPath(stateDir);
-  return existsSync(path) && !(await isAnswering(path));
-}
-
-/** @param {string} stateDir */
-const leftBehind = (stateDir) =>
-  `The last server on ${stateDir} was killed; its process workerd may still be there and is to be ended too.`;
-
-/**
- * @param {string} path
- * @returns {Promise<boolean>}
- */
-function isAnswering(path) {
-  return new Promise((done) => {
-    const socket = net.connect(path);
-    socket.once("connect", () => done(true)).once("error", () => done(false));
-    socket.once("connect", () => socket.destroy());
-  });
 }
 
 /**
@@ -180,10 +108,21 @@ async function waitUntilHealthy(url) {
 
 /** @param {string[]} args */
 async function start(args) {
+  const options = readOptions(args);
+  if (options.help) return console.log(usage);
+  try {
+    await serve(options);
+  } catch (error) {
+    throw fileRefusal(error, options.stateDir) ?? error;
+  }
+}
+
+/** @param {ReturnType<typeof readOptions>} options */
+async function serve({ host, port, stateDir, store, vars, quiet }) {
   const startedAtMs = performance.now();
-  const { host, port, stateDir, store, vars, quiet, help } = readOptions(args);
-  if (help) return console.log(usage);
-  await assertPortIsFree(host, port, stateDir);
+  await assertPortIsFree(host, port);
+  makeWritable(stateDir);
+  makeWritable(join(projectDir, ".wrangler/tmp"), "The Worker is built there.");
   await lockState(stateDir);
 
   const server = await startLocalServer({

@@ -20,6 +20,8 @@ export interface Server {
   stop(): Promise<void>;
   /** Ends every process of it at once, as a power cut would. */
   kill(): Promise<void>;
+  /** Ends the process that was started, and none that it started. */
+  killAlone(): Promise<void>;
 }
 
 /** An empty directory for a server's state, with the call that takes it away again. */
@@ -73,6 +75,7 @@ export async function startServer(
     output,
     stop: () => end(child, () => child.kill("SIGTERM")),
     kill,
+    killAlone: () => end(child, () => child.kill("SIGKILL")),
   };
 }
 

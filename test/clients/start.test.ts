@@ -1,6 +1,6 @@
-import { execFile } from "node:child_process";
+import { type ExecFileOptions, execFile } from "node:child_process";
 import { once } from "node:events";
-import { stat } from "node:fs/promises";
+import { chmod, stat, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -26,13 +26,26 @@ afterEach(async () => {
 
 const script = join(import.meta.dirname, "../../scripts/start.mjs");
 
+interface Ended {
+  readonly code: unknown;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
 /** Runs `npm start` with options that keep it from starting. */
-function start(...options: string[]): Promise<{ code: unknown; stdout: string; stderr: string }> {
+const start = (...options: string[]) => startAs({}, ...options);
+
+/** The same as another user of this machine. */
+function startAs(user: ExecFileOptions, ...options: string[]): Promise<Ended> {
   return new Promise((done) => {
     execFile(
       process.execPath,
       [script, "--state", state.path, ...options],
-      (error, stdout, stderr) => done({ code: error === null ? 0 : error.code, stdout, stderr }),
+      user,
+      (error, stdout, stderr) => {
+        const code = error === null ? 0 : error.code;
+        done({ code, stdout: String(stdout), stderr: String(stderr) });
+      },
     );
   });
 }
@@ -67,14 +80,39 @@ describe("npm start refuses in one sentence", () => {
     );
   });
 
-  it("a port that a killed server's processes may hold, and says so", async () => {
-    const server = await startServer(state.path);
-    process.kill(server.pid, "SIGKILL");
-    const held = await start("--port", new URL(server.url).port);
-    process.kill(-server.pid, "SIGKILL");
-    expect(held.code).toBe(1);
-    expect(held.stderr).toContain("is already in use");
-    expect(held.stderr).toContain("was killed; its process workerd may still be there");
+  it("a state directory that is a file, or below one", async () => {
+    const file = join(state.path, "file");
+    await writeFile(file, "");
+    for (const path of [file, join(file, "below")]) {
+      expect(await start("--state", path)).toEqual({
+        ...{ code: 1, stdout: "" },
+        stderr: `${file} cannot be used: it is no directory. Choose another directory with --state.\n`,
+      });
+    }
+  });
+
+  it("a state directory that its user may not write to", async () => {
+    await chmod(state.path, 0o555);
+    // Root may write anywhere, so another user tries.
+    const uid = process.getuid?.() === 0 ? { uid: 65_534 } : {};
+    const user = { ...uid, env: { ...process.env, HOME: state.path } };
+    for (const path of [state.path, join(state.path, "a/b")]) {
+      const { code, stderr } = await startAs(user, "--state", path);
+      expect(code).toBe(1);
+      expect(stderr).toBe(
+        `${state.path} cannot be used: this user may not write there. Choose another directory with --state.\n`,
+      );
+    }
+    await chmod(state.path, 0o755);
+  });
+
+  it("a disk that is full", async () => {
+    await symlink("/dev/full", join(state.path, "clouds.yaml"));
+    const { code, stdout, stderr } = await start(
+      ...["--quiet", "--port", String(await findFreePort())],
+    );
+    expect([code, stdout]).toEqual([1, ""]);
+    expect(stderr).toMatch(/^\/.* cannot be used: no space is left there\. Choose another .*\n$/);
   });
 
   it("a state directory that another server uses", async () => {
@@ -121,6 +159,22 @@ describe("npm start", () => {
     server = await startServer(state.path, {}, ["--host", "localhost"]);
     await server.stop();
     expect(server.output()).not.toContain("WARNING");
+  });
+
+  it("takes workerd with it when it alone is killed, so that the next start finds its port and state free", async () => {
+    let server = await startServer(state.path);
+    const { id } = await (await ImageApi.signIn(server.url, "glimpse")).create("kept");
+    const port = Number(new URL(server.url).port);
+    await server.killAlone();
+    const isGone = () =>
+      fetch(server.url).then(
+        () => false,
+        () => true,
+      );
+    await poll(isGone, (gone) => gone, 10);
+    server = await startServer(state.path, {}, [], port);
+    expect(await (await ImageApi.signIn(server.url, "glimpse")).show(id)).toMatchObject({ id });
+    await server.stop();
   });
 
   it("keeps images and its secret over a restart, the secret readable by nobody else", async () => {
