@@ -7,7 +7,7 @@ import { isJsonObject } from "../lib/json.ts";
  */
 
 /** The JSON types that the documents name. */
-export type JsonType = "null" | "boolean" | "integer" | "string" | "array" | "object";
+export type JsonType = "null" | "boolean" | "integer" | "number" | "string" | "array" | "object";
 
 /** What a document says of one value (contract 05); the keys are the wire's. */
 export interface ValueSchema {
@@ -18,26 +18,50 @@ export interface ValueSchema {
   /** False for what the operator declared (contract CS-2). */
   readonly is_base?: boolean;
   readonly enum?: readonly (string | null)[];
+  /** What a client may take for a value that is left out; says nothing of those that are there. */
+  readonly default?: unknown;
   readonly pattern?: string;
+  /** Tells people what the text is; it is not checked (JSON Schema, "format" as an annotation). */
+  readonly format?: string;
   readonly minLength?: number;
   readonly maxLength?: number;
-  readonly items?: ValueSchema;
-  readonly properties?: Readonly<Record<string, ValueSchema>>;
+  readonly minimum?: number;
+  readonly items?: Schema;
+  readonly minItems?: number;
+  readonly uniqueItems?: boolean;
+  readonly properties?: Readonly<Record<string, Schema>>;
   readonly required?: readonly string[];
-  readonly additionalProperties?: false;
+  /** What the members that are not declared are like; false: there are none. */
+  readonly additionalProperties?: false | Schema;
 }
+
+/** A schema by its name among the definitions of its document. */
+export interface SchemaReference {
+  readonly $ref: `#/definitions/${string}`;
+}
+
+export type Schema = ValueSchema | SchemaReference;
+
+/** The schemas that a document's references name. */
+export type Definitions = Readonly<Record<string, ValueSchema>>;
 
 const TYPE_TESTS: Readonly<Record<JsonType, (value: unknown) => boolean>> = {
   null: (value) => value === null,
   boolean: (value) => typeof value === "boolean",
   integer: (value) => Number.isInteger(value),
+  number: (value) => typeof value === "number",
   string: (value) => typeof value === "string",
   array: (value) => Array.isArray(value),
   object: isJsonObject,
 };
 
 /** The first keyword a value fails, in a sentence that names both (contract SIN-3, SIN-4), or undefined. */
-export function findFailure(schema: ValueSchema, value: unknown): string | undefined {
+export function findFailure(
+  given: Schema,
+  value: unknown,
+  definitions: Definitions = {},
+): string | undefined {
+  const schema = resolve(given, definitions);
   const types = typeof schema.type === "string" ? [schema.type] : schema.type;
   if (!types.some((type) => TYPE_TESTS[type](value))) {
     return failure(value, "type", types.join(" or "));
@@ -46,9 +70,18 @@ export function findFailure(schema: ValueSchema, value: unknown): string | undef
     return failure(value, "enum", schema.enum.join(", "));
   }
   if (typeof value === "string") return findTextFailure(schema, value);
-  if (Array.isArray(value)) return findItemFailure(schema, value);
-  if (isJsonObject(value)) return findMemberFailure(schema, value);
+  if (typeof value === "number") return findNumberFailure(schema, value);
+  if (Array.isArray(value)) return findItemFailure(schema, value, definitions);
+  if (isJsonObject(value)) return findMemberFailure(schema, value, definitions);
   return undefined;
+}
+
+/** The schema that a reference names, or the schema itself. */
+export function resolve(schema: Schema, definitions: Definitions): ValueSchema {
+  if (!("$ref" in schema)) return schema;
+  const named = definitions[schema.$ref.slice("#/definitions/".length)];
+  if (named === undefined) throw new Error(`there is no ${schema.$ref}`);
+  return named;
 }
 
 function findTextFailure(schema: ValueSchema, text: string): string | undefined {
@@ -65,11 +98,27 @@ function findTextFailure(schema: ValueSchema, text: string): string | undefined 
   return undefined;
 }
 
-function findItemFailure(schema: ValueSchema, items: readonly unknown[]): string | undefined {
-  if (schema.items === undefined) return undefined;
-  for (const [index, item] of items.entries()) {
-    const found = findFailure(schema.items, item);
-    if (found !== undefined) return `item ${index}: ${found}`;
+function findNumberFailure({ minimum }: ValueSchema, value: number): string | undefined {
+  if (minimum !== undefined && value < minimum) return failure(value, "minimum", minimum);
+  return undefined;
+}
+
+function findItemFailure(
+  { items: schema, minItems, uniqueItems }: ValueSchema,
+  items: readonly unknown[],
+  definitions: Definitions,
+): string | undefined {
+  if (minItems !== undefined && items.length < minItems) {
+    return failure(items, "minItems", minItems);
+  }
+  if (schema !== undefined) {
+    for (const [index, item] of items.entries()) {
+      const found = findFailure(schema, item, definitions);
+      if (found !== undefined) return `item ${index}: ${found}`;
+    }
+  }
+  if (uniqueItems && new Set(items.map((item) => JSON.stringify(item))).size < items.length) {
+    return failure(items, "uniqueItems", "true");
   }
   return undefined;
 }
@@ -77,20 +126,19 @@ function findItemFailure(schema: ValueSchema, items: readonly unknown[]): string
 function findMemberFailure(
   schema: ValueSchema,
   object: Readonly<Record<string, unknown>>,
+  definitions: Definitions,
 ): string | undefined {
   const missing = schema.required?.find((key) => !Object.hasOwn(object, key));
   if (missing !== undefined) return failure(object, "required", missing);
   const declared = new Map(Object.entries(schema.properties ?? {}));
   for (const [key, value] of Object.entries(object)) {
-    const member = declared.get(key);
-    if (member === undefined) {
-      if (schema.additionalProperties === false) {
-        return failure(object, "additionalProperties", "none");
-      }
-      continue;
+    const member = declared.get(key) ?? schema.additionalProperties;
+    if (member === undefined) continue;
+    if (member === false) {
+      return `${failure(object, "additionalProperties", "none")}: it has ${show(key)}`;
     }
-    const found = findFailure(member, value);
-    if (found !== undefined) return `${key}: ${found}`;
+    const found = findFailure(member, value, definitions);
+    if (found !== undefined) return `${abbreviate(key)}: ${found}`;
   }
   return undefined;
 }

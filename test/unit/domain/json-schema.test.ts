@@ -89,4 +89,33 @@ describe("findFailure", () => {
     const deep = JSON.parse(`${"[".repeat(100_000)}${"]".repeat(100_000)}`);
     expect(findFailure({ type: "string" }, deep)).toBe("the array does not meet type (string)");
   });
+
+  it("MP-7: a number is one of any kind, and has a least value", () => {
+    expect(passes({ type: "number" }, 1.5)).toBe(true);
+    expect(passes({ type: "number" }, "1.5")).toBe(false);
+    expect(passes({ type: "integer", minimum: 0 }, 0)).toBe(true);
+    expect(passes({ type: "integer", minimum: 0 }, -1)).toBe(false);
+  });
+
+  it("MO-1: a list has no item twice, whatever its items are", () => {
+    const schema: ValueSchema = { type: "array", uniqueItems: true, minItems: 1 };
+    expect(passes(schema, ["a", "b", 1, "1"])).toBe(true);
+    expect(passes(schema, ["a", "b", "a"])).toBe(false);
+    expect(passes(schema, [{ a: 1 }, { a: 1 }])).toBe(false);
+    expect(passes(schema, [])).toBe(false);
+  });
+
+  it("MP-2: members that are not declared may have a schema, too", () => {
+    const schema: ValueSchema = { type: "object", additionalProperties: { type: "string" } };
+    expect(passes(schema, JSON.parse('{"a": "x", "__proto__": "y"}'))).toBe(true);
+    expect(findFailure(schema, { a: "x", colour: 5 })).toContain("colour");
+  });
+
+  it("MS-4: a reference stands for the definition it names", () => {
+    const definitions = { size: { type: "integer", minimum: 0 } } as const;
+    const schema = { type: "array", items: { $ref: "#/definitions/size" } } as const;
+    expect(findFailure(schema, [0, 5], definitions)).toBeUndefined();
+    expect(findFailure(schema, [0, -5], definitions)).toContain("minimum");
+    expect(() => findFailure(schema, [0])).toThrow("#/definitions/size");
+  });
 });
