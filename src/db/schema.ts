@@ -1,5 +1,12 @@
 import { integer, primaryKey, sqliteTable, text } from "drizzle-orm/sqlite-core";
 import type { LocationMetadata } from "../domain/image.ts";
+import type {
+  Association,
+  MetadefObject,
+  NamespaceVisibility,
+  Property,
+  Tag,
+} from "../domain/metadefs/namespace.ts";
 
 /*
  * The tables of migrations/ that code names, as Drizzle sees them. The SQL there is the truth (filter
@@ -114,4 +121,27 @@ export const cacheEntries = sqliteTable("cache_entries", {
   accessedAt: integer("accessed_at"),
   hits: integer().notNull(),
   size: integer().notNull(),
+});
+
+export const metadefNamespaces = sqliteTable("metadef_namespaces", {
+  id: integer().primaryKey(),
+  revision: integer().notNull(),
+  name: text().notNull(),
+  displayName: text("display_name"),
+  description: text(),
+  visibility: text().$type<NamespaceVisibility>().notNull(),
+  owner: text(),
+  protected: integer({ mode: "boolean" }).notNull(),
+  createdAt: integer("created_at").notNull(),
+  updatedAt: integer("updated_at").notNull(),
+  associations: text({ mode: "json" }).$type<readonly Association[]>().notNull(),
+  tags: text({ mode: "json" }).$type<readonly Tag[]>().notNull(),
+  properties: text({ mode: "json" }).$type<readonly Property[]>().notNull(),
+  objects: text({ mode: "json" }).$type<readonly MetadefObject[]>().notNull(),
+});
+
+export const metadefResourceTypes = sqliteTable("metadef_resource_types", {
+  name: text().primaryKey(),
+  createdAt: integer("created_at").notNull(),
+  updatedAt: integer("updated_at").notNull(),
 });

@@ -106,6 +106,10 @@ export const FAULTS = {
     text: "The requested image has been deactivated. Image data download is forbidden.",
   },
   not_shared: { status: 403, text: "Only shared images have members." },
+  namespace_protected: {
+    status: 403,
+    text: "The namespace '{name}' is protected: nothing of it can be deleted.",
+  },
   last_copy: {
     status: 403,
     text: "Image {imageId} has one copy only, which cannot be removed; delete the image instead.",
@@ -127,6 +131,7 @@ export const FAULTS = {
   },
   task_not_found: { status: 404, text: "No task found with ID {taskId}" },
   tag_not_found: { status: 404, text: "Image {imageId} does not have the tag {tag}." },
+  metadef_not_found: { status: 404, text: "There is no {kind} '{name}'." },
   data_not_found: { status: 404, text: "The data of image {imageId} is no longer in its store." },
   not_in_store: { status: 404, text: "Image {imageId} has no copy in the store '{storeId}'." },
   method_not_allowed: {
@@ -153,6 +158,11 @@ export const FAULTS = {
   upload_superseded: {
     status: 409,
     text: "This upload to image {imageId} was given up because no data came for too long. Upload again.",
+  },
+  metadef_exists: { status: 409, text: "There is a {kind} '{name}' already." },
+  namespace_changed: {
+    status: 409,
+    text: "The namespace '{name}' was changed at the same time, again and again. Try again.",
   },
   property_exists: { status: 409, text: "Property {name} already present." },
   property_missing: { status: 409, text: "Property {name} does not exist." },
