@@ -26,6 +26,44 @@ import {
 } from "./api/images.ts";
 import { addLocation, listLocations } from "./api/locations.ts";
 import { addMember, listMembers, removeMember, showMember, updateMember } from "./api/members.ts";
+import {
+  createNamespace,
+  deleteNamespace,
+  listNamespaces,
+  showNamespace,
+  updateNamespace,
+} from "./api/metadefs/namespaces.ts";
+import {
+  createObject,
+  deleteObject,
+  deleteObjects,
+  listObjects,
+  showObject,
+  updateObject,
+} from "./api/metadefs/objects.ts";
+import {
+  createProperty,
+  deleteProperties,
+  deleteProperty,
+  listProperties,
+  showProperty,
+  updateProperty,
+} from "./api/metadefs/properties.ts";
+import {
+  createAssociation,
+  deleteAssociation,
+  listAssociations,
+  listResourceTypes,
+} from "./api/metadefs/resource-types.ts";
+import {
+  createTag,
+  createTags,
+  deleteTag,
+  deleteTags,
+  listTags,
+  showTag,
+  updateTag,
+} from "./api/metadefs/tags.ts";
 import { showSchema } from "./api/schemas.ts";
 import { deleteFromStore, listStoreDetails, listStores } from "./api/stores.ts";
 import { addTag, removeTag } from "./api/tags.ts";
@@ -53,8 +91,10 @@ const RECORD = { jsonBytes: MiB } as const;
 const SMALL = { jsonBytes: MiB / 16 } as const;
 
 const IMAGE = "/v2/images/:image_id";
+const NAMESPACES = "/v2/metadefs/namespaces";
+const NAMESPACE = `${NAMESPACES}/:namespace`;
 
-/** The Image API: contract 01 §1.3 for methods and bodies, 06 §6.4 for rules. */
+/** The Image API: contract 01 §1.3 and 14 §3 for methods and bodies, 06 §6.4 and 14 §2 for rules. */
 export const routes: readonly Route[] = [
   // method, path, policy rule, handler, body
   on("GET", "/v2/images", "get_images", listImages, "unread"),
@@ -110,6 +150,63 @@ export const routes: readonly Route[] = [
   on("GET", "/v2/cache/nodes/:image_id", "list_cached_nodes", listCachingNodes, "unread"),
   on("DELETE", "/v2/cache/:image_id", "cache_delete", deleteFromCache, "unread"),
   on("PUT", "/v2/cache/:image_id", "cache_image", queueForCache, "unread"),
+
+  on("GET", NAMESPACES, "get_metadef_namespaces", listNamespaces, "unread"),
+  on("POST", NAMESPACES, "add_metadef_namespace", createNamespace, RECORD),
+  on("GET", NAMESPACE, "get_metadef_namespace", showNamespace, "none"),
+  on("PUT", NAMESPACE, "modify_metadef_namespace", updateNamespace, RECORD),
+  on("DELETE", NAMESPACE, "delete_metadef_namespace", deleteNamespace, "none"),
+
+  on("GET", `${NAMESPACE}/properties`, "get_metadef_properties", listProperties, "none"),
+  on("POST", `${NAMESPACE}/properties`, "add_metadef_property", createProperty, RECORD),
+  on("DELETE", `${NAMESPACE}/properties`, "delete_metadef_namespace", deleteProperties, "unread"),
+  on("GET", `${NAMESPACE}/properties/:property`, "get_metadef_property", showProperty, "unread"),
+  on("PUT", `${NAMESPACE}/properties/:property`, "modify_metadef_property", updateProperty, RECORD),
+  on(
+    "DELETE",
+    `${NAMESPACE}/properties/:property`,
+    "remove_metadef_property",
+    deleteProperty,
+    "unread",
+  ),
+
+  on("GET", `${NAMESPACE}/objects`, "get_metadef_objects", listObjects, "unread"),
+  on("POST", `${NAMESPACE}/objects`, "add_metadef_object", createObject, RECORD),
+  on("DELETE", `${NAMESPACE}/objects`, "delete_metadef_namespace", deleteObjects, "unread"),
+  on("GET", `${NAMESPACE}/objects/:object`, "get_metadef_object", showObject, "none"),
+  on("PUT", `${NAMESPACE}/objects/:object`, "modify_metadef_object", updateObject, RECORD),
+  on("DELETE", `${NAMESPACE}/objects/:object`, "delete_metadef_object", deleteObject, "none"),
+
+  on("GET", `${NAMESPACE}/tags`, "get_metadef_tags", listTags, "unread"),
+  on("POST", `${NAMESPACE}/tags`, "add_metadef_tags", createTags, RECORD),
+  on("DELETE", `${NAMESPACE}/tags`, "delete_metadef_namespace", deleteTags, "unread"),
+  on("GET", `${NAMESPACE}/tags/:tag`, "get_metadef_tag", showTag, "none"),
+  on("POST", `${NAMESPACE}/tags/:tag`, "add_metadef_tag", createTag, "none"),
+  on("PUT", `${NAMESPACE}/tags/:tag`, "modify_metadef_tag", updateTag, SMALL),
+  on("DELETE", `${NAMESPACE}/tags/:tag`, "delete_metadef_tag", deleteTag, "none"),
+
+  on("GET", `${NAMESPACE}/resource_types`, "list_metadef_resource_types", listAssociations, "none"),
+  on(
+    "POST",
+    `${NAMESPACE}/resource_types`,
+    "add_metadef_resource_type_association",
+    createAssociation,
+    SMALL,
+  ),
+  on(
+    "DELETE",
+    `${NAMESPACE}/resource_types/:resource_type`,
+    "remove_metadef_resource_type_association",
+    deleteAssociation,
+    "none",
+  ),
+  on(
+    "GET",
+    "/v2/metadefs/resource_types",
+    "list_metadef_resource_types",
+    listResourceTypes,
+    "none",
+  ),
 
   open("GET", "/v2/schemas/image", showSchema("image"), "none"),
   open("GET", "/v2/schemas/images", showSchema("images"), "none"),

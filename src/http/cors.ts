@@ -22,6 +22,7 @@ const REQUEST_HEADERS = [
   "X-Auth-Token",
   "X-Identity-Status",
   "X-Image-Meta-Checksum",
+  "X-OpenStack-Append",
   "X-OpenStack-Image-Size",
   "X-OpenStack-Request-ID",
   "X-Roles",

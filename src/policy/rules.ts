@@ -7,6 +7,10 @@ const OWNER = "role:member and project_id:%(owner)s";
 const ANY_VIEWER =
   "project_id:%(owner)s or project_id:%(member_id)s or " +
   "'community':%(visibility)s or 'public':%(visibility)s or 'shared':%(visibility)s";
+/** A namespace that is public or the caller's own (contract 16, metadefs). */
+const NAMESPACE_READER =
+  "rule:context_is_admin or " +
+  "(role:reader and (project_id:%(project_id)s or 'public':%(visibility)s))";
 
 export const DEFAULT_RULES = {
   context_is_admin: "role:admin",
@@ -41,6 +45,34 @@ export const DEFAULT_RULES = {
   cache_clean: "role:admin",
   cache_prune: "role:admin",
   list_cached_nodes: "role:admin",
+  metadef_default: "",
+  metadef_admin: "rule:context_is_admin",
+  get_metadef_namespaces: "rule:context_is_admin or (role:reader and project_id:%(project_id)s)",
+  get_metadef_namespace: NAMESPACE_READER,
+  add_metadef_namespace: "rule:metadef_admin",
+  modify_metadef_namespace: "rule:metadef_admin",
+  delete_metadef_namespace: "rule:metadef_admin",
+  get_metadef_objects: NAMESPACE_READER,
+  get_metadef_object: NAMESPACE_READER,
+  add_metadef_object: "rule:metadef_admin",
+  modify_metadef_object: "rule:metadef_admin",
+  delete_metadef_object: "rule:metadef_admin",
+  get_metadef_properties: NAMESPACE_READER,
+  get_metadef_property: NAMESPACE_READER,
+  add_metadef_property: "rule:metadef_admin",
+  modify_metadef_property: "rule:metadef_admin",
+  remove_metadef_property: "rule:metadef_admin",
+  get_metadef_tags: NAMESPACE_READER,
+  get_metadef_tag: NAMESPACE_READER,
+  add_metadef_tag: "rule:metadef_admin",
+  add_metadef_tags: "rule:metadef_admin",
+  modify_metadef_tag: "rule:metadef_admin",
+  delete_metadef_tag: "rule:metadef_admin",
+  delete_metadef_tags: "rule:metadef_admin",
+  list_metadef_resource_types: NAMESPACE_READER,
+  get_metadef_resource_type: NAMESPACE_READER,
+  add_metadef_resource_type_association: "rule:metadef_admin",
+  remove_metadef_resource_type_association: "rule:metadef_admin",
   // Ours: GET /metrics.
   get_metrics: "role:admin",
 } as const;

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Route, routes } from "../../src/routes.ts";
 import { admin, type Caller, member, owner, stranger, unscoped } from "../support/callers.ts";
+import { callOf, FULL, Metadefs, NAMESPACES } from "../support/metadefs.ts";
 import { Service } from "../support/service.ts";
 
 /*
@@ -11,9 +12,12 @@ import { Service } from "../support/service.ts";
 
 const service = new Service();
 
+const metadefs = new Metadefs(service);
+
 const RUNS = 150;
 const TIMEOUT_MS = 120_000;
 const IMAGE = "IMAGE";
+const NAMESPACE = "ns-of-many-words";
 
 const text = fc.oneof(
   fc.string({ unit: "binary", maxLength: 20 }),
@@ -60,7 +64,9 @@ const path = (route: Route) =>
       .replace(":image_id", () => imageId)
       .replace(":task_id", () => imageId)
       .replace(":member_id", () => memberId || member.projectId)
-      .replace(":tag", () => tag || "blue"),
+      .replace(":tag", () => tag || "blue")
+      .replace(":namespace", () => (tag.length % 3 === 0 ? tag : NAMESPACE))
+      .replace(/:(property|object|resource_type)$/, () => memberId || "colour"),
   );
 
 const WORDS = [
@@ -118,6 +124,7 @@ const PARAMETERS = [
     "prefer",
   ],
   ...["disk_format", "min_ram", "updated_at", "checksum"],
+  ...["resource_types", "resource_type", "include"],
 ];
 const VALUES = [
   ...[
@@ -131,6 +138,7 @@ const VALUES = [
     "true",
     "gt:2020-01-01",
   ],
+  ...["OS::Test::Image", "properties,tags", "namespace", "OS::A,OS::B"],
   ...["in:raw,qcow2", IMAGE, "neq:x", "lte:2020-01-01T00:00:00Z", "gt:", "2020-13-45"],
 ];
 const query = fc
@@ -185,6 +193,7 @@ const PROPERTIES = [
     "status",
   ],
   ...["container_format", "min_disk", "min_ram", "size", "locations", "self", "member", "team"],
+  ...["namespace", "display_name", "properties", "objects", "title", "type", "default", "prefix"],
 ];
 const SETTINGS = [null, true, false, 0, 1, -1, 1.5, 2 ** 31, "", "raw", "public", "shared", [], {}];
 const value = fc.oneof(
@@ -220,6 +229,13 @@ const bytes = fc.oneof(
   { arbitrary: fc.array(operation, { maxLength: 4 }).map(toBytes), weight: 3 },
   fc.record({ member: value, status: value }).map(toBytes),
   fc.record({ auth: fc.jsonValue() }).map(toBytes),
+  // Metadata definitions: what is asked for is there, and anything beside it and in it.
+  fc
+    .tuple(record, text)
+    .map(([more, name]) => toBytes({ ...more, name, title: name, type: "array" })),
+  fc
+    .tuple(record, text, fc.dictionary(text, record, { maxKeys: 2 }))
+    .map(([more, namespace, properties]) => toBytes({ ...more, namespace, properties })),
   fc.jsonValue().map(toBytes),
   fc.uint8Array({ maxLength: 50 }),
 );
@@ -376,6 +392,27 @@ describe("any request", () => {
           await expectDecentAnswer(new Request(url, { method: "POST", headers, body: content }));
         }),
         { numRuns: RUNS },
+      );
+    },
+    TIMEOUT_MS,
+  );
+
+  it(
+    "MN-43, ERR-6: with any body never gives 500 from a call about metadata definitions",
+    async () => {
+      await metadefs.post(NAMESPACES, { namespace: NAMESPACE, ...FULL });
+      const calls = routes.filter(
+        ({ path, body }) => path.startsWith(NAMESPACES) && typeof body === "object",
+      );
+      await fc.assert(
+        fc.asyncProperty(fc.constantFrom(...calls), bytes, async (route, content) => {
+          const headers = { "x-auth-token": await admin.token() };
+          const { path } = callOf(route, NAMESPACE);
+          const url = `http://image.test${path}`;
+          const request = new Request(url, { method: route.method, headers, body: content });
+          await expectDecentAnswer(request);
+        }),
+        { numRuns: 2 * RUNS },
       );
     },
     TIMEOUT_MS,

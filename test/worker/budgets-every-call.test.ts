@@ -4,6 +4,7 @@ import { routes } from "../../src/routes.ts";
 import { CachedService } from "../support/cached-service.ts";
 import { admin, type Caller, member, owner } from "../support/callers.ts";
 import { createStaged } from "../support/imports.ts";
+import { callOf, FULL, Metadefs, NAMESPACES } from "../support/metadefs.ts";
 import type { CallOptions } from "../support/service.ts";
 import { TWO_BUCKETS } from "../support/stores.ts";
 import { plantTask } from "../support/tasks.ts";
@@ -20,6 +21,7 @@ const service = new CachedService({
   IMPORT_METHODS: "glance-direct,web-download,copy-image",
 });
 const tus = new Tus(service);
+const metadefs = new Metadefs(service);
 
 interface Made {
   readonly path: string;
@@ -253,6 +255,32 @@ const BUDGETS: Readonly<Record<string, Budget>> = {
   "DELETE /v2/cache": {
     ...{ d1: 1, rows: 40, objects: 0, r2: 0 },
     ask: () => to("/v2/cache", {}, admin),
+  },
+
+  // A namespace is one row with everything in it. A change of it is one look at the row, and one write.
+  ...Object.fromEntries(
+    routes
+      .filter(({ path }) => path.startsWith(NAMESPACES))
+      .map((route): [string, Budget] => [
+        `${route.method} ${route.path}`,
+        {
+          ...(route.method === "GET" ? READ : { d1: 2, rows: 2, objects: 0, r2: 0 }),
+          ask: async () => {
+            const { path, options } = callOf(route, await metadefs.create(FULL));
+            return to(path, options, admin);
+          },
+        },
+      ]),
+  ),
+  [`GET ${NAMESPACES}`]: { ...READ, rows: 104, ask: () => to(`${NAMESPACES}?include=tags`) },
+  [`POST ${NAMESPACES}`]: {
+    ...{ d1: 1, rows: 0, objects: 0, r2: 0 },
+    ask: () => to(NAMESPACES, { json: { namespace: crypto.randomUUID(), ...FULL } }, admin),
+  },
+  // All that there are, 1,000 at the most.
+  "GET /v2/metadefs/resource_types": {
+    ...{ ...READ, rows: 10 },
+    ask: () => to("/v2/metadefs/resource_types"),
   },
 
   ...Object.fromEntries(

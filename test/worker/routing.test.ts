@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { DEFAULT_RULES } from "../../src/policy/rules.ts";
 import { type Route, routes } from "../../src/routes.ts";
 import { admin, type Caller, member, owner, unscoped } from "../support/callers.ts";
+import { callOf, FULL, Metadefs } from "../support/metadefs.ts";
 import { copyTo } from "../support/second-copy.ts";
 import { type CallOptions, Service } from "../support/service.ts";
 import { TWO_BUCKETS } from "../support/stores.ts";
@@ -14,12 +15,15 @@ const service = new Service();
 const settings = { STORES: JSON.stringify(TWO_BUCKETS) };
 const severalStores = new Service({ settings });
 
+const metadefs = new Metadefs(service);
+
 const MISSING = "00000000-0000-4000-8000-000000000000";
 const TASK = "00000000-0000-4000-8000-00000000007a";
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "PROPFIND", "PURGE"];
 
 /** A route's path with its parameters filled in. */
 function pathOf({ path }: Pick<Route, "path">, imageId = MISSING): string {
+  if (path.startsWith("/v2/metadefs")) return callOf({ method: "GET", path }, "nothing").path;
   return path
     .replace(":image_id", imageId)
     .replace(":task_id", TASK)
@@ -117,6 +121,10 @@ describe("every route of the table", () => {
     path: string;
     options: () => CallOptions;
   }> {
+    if (route.path.startsWith("/v2/metadefs")) {
+      const { path, options } = callOf(route, await metadefs.create(FULL));
+      return { caller: admin, path, options: () => options };
+    }
     const isRemoval = route.rule === "delete_image_location";
     const wantsData = isRemoval || /\/actions\/|^\/v2\/cache/.test(route.path);
     const record = { visibility: "shared", tags: ["blue"] };
@@ -207,6 +215,17 @@ const ALLOWED = [
   ["RT-14", "/info/import", "GET"],
   ["RT-14", "/info/stores", "GET"],
   ["RT-14", "/info/stores/detail", "GET"],
+  ["MN-25", "/metadefs/namespaces", "GET, POST"],
+  ["MN-26", "/metadefs/namespaces/n", "GET, PUT, DELETE"],
+  ["MN-27", "/metadefs/namespaces/n/properties", "GET, POST, DELETE"],
+  ["MN-28", "/metadefs/namespaces/n/properties/p", "GET, PUT, DELETE"],
+  ["MN-29", "/metadefs/namespaces/n/objects", "GET, POST, DELETE"],
+  ["MN-30", "/metadefs/namespaces/n/objects/o", "GET, PUT, DELETE"],
+  ["MN-31", "/metadefs/namespaces/n/tags", "GET, POST, DELETE"],
+  ["MN-32", "/metadefs/namespaces/n/tags/t", "GET, POST, PUT, DELETE"],
+  ["MN-33", "/metadefs/namespaces/n/resource_types", "GET, POST"],
+  ["MN-34", "/metadefs/namespaces/n/resource_types/r", "DELETE"],
+  ["MN-35", "/metadefs/resource_types", "GET"],
 ] as const;
 
 describe("methods", () => {
@@ -288,16 +307,6 @@ describe("methods", () => {
   });
 });
 
-describe("what this version does not serve", () => {
-  it.each([
-    ["SCH-1", "GET", "/schemas/metadefs/namespace"],
-    ["RT-18", "GET", "/metadefs/namespaces"],
-  ])("%s: %s %s is 404 for now, and 401 without a token", async (_, method, path) => {
-    expect((await service.call(admin, method, `/v2${path}`)).status).toBe(404);
-    expect((await service.call(null, method, `/v2${path}`)).status).toBe(401);
-  });
-});
-
 describe("unknown paths", () => {
   const unknown = [
     "/v2/nothing",
@@ -311,6 +320,10 @@ describe("unknown paths", () => {
     `/v2/images/${MISSING}/actions/close`,
     "/v2/Images",
     "/v2/schemas",
+    "/v2/schemas/metadefs",
+    "/v2/metadefs",
+    "/v2/metadefs/namespaces/n/colours",
+    "/v2/metadefs/namespaces/n/resource_types/r/x",
     "/v2/info",
   ];
 

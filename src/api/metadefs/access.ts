@@ -1,0 +1,72 @@
+import { changeNamespace, findNamespace } from "../../db/metadefs.ts";
+import { Fault } from "../../domain/fault.ts";
+import {
+  type Namespace,
+  seesNamespace,
+  type WholeNamespace,
+} from "../../domain/metadefs/namespace.ts";
+import { readJson } from "../../http/body.ts";
+import type { RuleName } from "../../policy/rules.ts";
+import { type Context, param } from "../context.ts";
+
+/*
+ * Who gets at which namespace (contract 14 §2): one that the caller may not see is 404 whatever the rule, and a denied
+ * rule on one that it sees is 403. Bodies are read before either (contract MN-20).
+ */
+
+/** The namespace of the path, for a call that reads it. Throws `metadef_not_found`, and 403 where a rule denies. */
+export async function readNamespace(
+  ctx: Context,
+  ...rules: readonly RuleName[]
+): Promise<WholeNamespace> {
+  const name = param(ctx, "namespace");
+  return admit(ctx, await findNamespace(ctx.db, name), rules);
+}
+
+/** Changes the namespace of the path; `decide` is given it as it is, and says how it is to be. */
+export function editNamespace(
+  ctx: Context,
+  decide: (namespace: WholeNamespace) => WholeNamespace,
+  ...rules: readonly RuleName[]
+): Promise<WholeNamespace> {
+  return changeNamespace(ctx.db, param(ctx, "namespace"), (found) =>
+    decide(admit(ctx, found, rules)),
+  );
+}
+
+/** The namespace if the caller sees it and the route's rule holds for it, and these rules do. */
+export function admit(
+  ctx: Context,
+  found: WholeNamespace | undefined,
+  rules: readonly RuleName[] = [],
+): WholeNamespace {
+  const { policy } = ctx.config;
+  if (found === undefined || !seesNamespace(policy.viewer(ctx.identity), found)) {
+    throw new Fault("metadef_not_found", { kind: "namespace", name: param(ctx, "namespace") });
+  }
+  for (const rule of [ctx.rule, ...rules]) {
+    policy.enforce(rule, ctx.identity, targetOf(found));
+  }
+  return found;
+}
+
+/** Whether a rule holds for a namespace. */
+export function isAllowed(ctx: Context, rule: RuleName, namespace: Namespace): boolean {
+  return ctx.config.policy.allows(rule, ctx.identity, targetOf(namespace));
+}
+
+/** Refuses with 403 what stands under rules and has no namespace yet: they are asked for the caller's own project. */
+export function assertAllowed(ctx: Context, ...rules: readonly RuleName[]): void {
+  const { projectId } = ctx.identity;
+  const target = { owner: projectId, project_id: projectId, visibility: "private" };
+  for (const rule of [ctx.rule, ...rules]) ctx.config.policy.enforce(rule, ctx.identity, target);
+}
+
+function targetOf({ owner, visibility }: Namespace) {
+  return { owner, project_id: owner, visibility };
+}
+
+/** The body of a call, which must be JSON. */
+export function bodyOf(ctx: Context): Promise<object> {
+  return readJson(ctx.request, ctx.maxBodyBytes);
+}
