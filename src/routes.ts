@@ -55,6 +55,7 @@ import {
   listAssociations,
   listResourceTypes,
 } from "./api/metadefs/resource-types.ts";
+import { METADEF_SCHEMAS, showMetadefSchema } from "./api/metadefs/schemas.ts";
 import {
   createTag,
   createTags,
@@ -214,6 +215,9 @@ export const routes: readonly Route[] = [
   open("GET", "/v2/schemas/members", showSchema("members"), "none"),
   open("GET", "/v2/schemas/task", showSchema("task"), "unread"),
   open("GET", "/v2/schemas/tasks", showSchema("tasks"), "unread"),
+  ...METADEF_SCHEMAS.map((name) =>
+    open("GET", `/v2/schemas/metadefs/${name}`, showMetadefSchema(name), "none"),
+  ),
 
   open("GET", "/v2/info/import", showImportInfo, "none"),
   open("GET", "/v2/info/usage", showUsage, "unread"),

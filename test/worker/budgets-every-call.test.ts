@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { identityRoutes } from "../../src/api/identity.ts";
+import { METADEF_SCHEMAS } from "../../src/api/metadefs/schemas.ts";
 import { routes } from "../../src/routes.ts";
 import { CachedService } from "../support/cached-service.ts";
 import { admin, type Caller, member, owner } from "../support/callers.ts";
@@ -282,6 +283,12 @@ const BUDGETS: Readonly<Record<string, Budget>> = {
     ...{ ...READ, rows: 10 },
     ask: () => to("/v2/metadefs/resource_types"),
   },
+  ...Object.fromEntries(
+    METADEF_SCHEMAS.map((name): [string, Budget] => [
+      `GET /v2/schemas/metadefs/${name}`,
+      { ...FREE, ask: () => to(`/v2/schemas/metadefs/${name}`) },
+    ]),
+  ),
 
   ...Object.fromEntries(
     ["image", "images", "member", "members", "task", "tasks"].map((name): [string, Budget] => [

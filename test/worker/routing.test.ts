@@ -226,6 +226,7 @@ const ALLOWED = [
   ["MN-33", "/metadefs/namespaces/n/resource_types", "GET, POST"],
   ["MN-34", "/metadefs/namespaces/n/resource_types/r", "DELETE"],
   ["MN-35", "/metadefs/resource_types", "GET"],
+  ["MN-36", "/schemas/metadefs/namespace", "GET"],
 ] as const;
 
 describe("methods", () => {
