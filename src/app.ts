@@ -7,6 +7,7 @@ import { networkOf, SignInGuard } from "./auth/sign-in-guard.ts";
 import { MAX_RESUMABLE_BYTES, resumablePartBytes } from "./blob/part-size.ts";
 import { openDatabase } from "./db/database.ts";
 import { isTransient, withoutValues } from "./db/errors.ts";
+import { assertSchema } from "./db/health.ts";
 import { Fault } from "./domain/fault.ts";
 import type { Identity } from "./domain/identity.ts";
 import { type Config, loadConfig } from "./env.ts";
@@ -190,11 +191,11 @@ async function serveIdentity(exchange: Exchange, config: Config, path: string): 
   });
 }
 
-/** Healthy means that the database answers and has its tables (contract VER-12). */
+/** Healthy means that the database answers and has its whole schema (contract VER-12). */
 async function serveHealth(exchange: Exchange): Promise<Response> {
   exchange.route = "/healthcheck";
   assertMethod(exchange, ["GET", "HEAD"]);
-  await exchange.env.DB.prepare("SELECT 1 FROM images LIMIT 1").run();
+  await assertSchema(openDatabase(exchange.env.DB));
   return new Response("OK", { headers: { "content-type": "text/plain; charset=UTF-8" } });
 }
 

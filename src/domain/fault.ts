@@ -264,6 +264,10 @@ export const FAULTS = {
     text: "The server has failed to perform this operation. Request id: {requestId}",
   },
   unknown_method: { status: 501, text: "The method {method} is not known." },
+  schema_incomplete: {
+    status: 503,
+    text: "The database is not up to date: {missing}. `npm run deploy` applies the migrations that it lacks.",
+  },
   misconfigured: { status: 503, text: "{reason}" },
   store_unavailable: {
     status: 503,

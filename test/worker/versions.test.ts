@@ -1,5 +1,8 @@
+import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
+import objects from "../../src/db/schema-objects.json";
 import { owner } from "../support/callers.ts";
+import { CountingService } from "../support/counting.ts";
 import { Service } from "../support/service.ts";
 
 const service = new Service();
@@ -196,11 +199,57 @@ describe("GET /healthcheck", () => {
     expect(await response.text()).toBe("OK");
   });
 
+  it.each([
+    ["a table", "ALTER TABLE event_counts RENAME TO x", "ALTER TABLE x RENAME TO event_counts"],
+    [
+      "a column",
+      "ALTER TABLE images RENAME COLUMN place TO x",
+      "ALTER TABLE images RENAME COLUMN x TO place",
+    ],
+  ])("VER-12: is 503 while %s is missing, and says which", async (_, change, back) => {
+    await env.DB.prepare(change).run();
+    const response = await service.call(null, "GET", "/healthcheck");
+    const head = await service.call(null, "HEAD", "/healthcheck");
+    await env.DB.prepare(back).run();
+    expect([response.status, head.status]).toEqual([503, 503]);
+    expect(await response.text()).toMatch(/not up to date: .*(event_counts|place).*npm run deploy/);
+    expect((await service.call(null, "GET", "/healthcheck")).status).toBe(200);
+  });
+
+  it.each(["images_by_owner_name", "usage_by_update", "tasks_by_expiry", "images_deleted"])(
+    "VER-12: is 503 while %s is missing, and says so",
+    async (name) => {
+      const [{ type, sql } = { type: "", sql: "" }] = (
+        await env.DB.prepare("SELECT type, sql FROM sqlite_master WHERE name = ?")
+          .bind(name)
+          .all<{ type: string; sql: string }>()
+      ).results;
+      await env.DB.prepare(`DROP ${type} ${name}`).run();
+      const response = await service.call(null, "GET", "/healthcheck");
+      await env.DB.prepare(sql).run();
+      expect(response.status).toBe(503);
+      expect(await response.text()).toContain(`it lacks ${name}.`);
+      expect((await service.call(null, "GET", "/healthcheck")).status).toBe(200);
+    },
+  );
+
+  it("VER-12: looks for everything that the migrations make, in one round trip", async () => {
+    const { results } = await env.DB.prepare(
+      `SELECT name FROM sqlite_master WHERE type IN ('table', 'index', 'trigger')
+       AND name NOT LIKE 'sqlite_%' AND name NOT LIKE '_cf_%' AND name <> 'd1_migrations' ORDER BY name`,
+    ).all<{ name: string }>();
+    expect(results.map(({ name }) => name)).toEqual(objects);
+    const counting = new CountingService();
+    const cost = await counting.costOf(() => counting.call(null, "GET", "/healthcheck"));
+    expect(cost.d1).toBe(1);
+  });
+
   it("VER-12: fails when the database does not answer", async () => {
     const DB = {
       prepare: () => {
         throw new Error("no such database");
       },
+      batch: () => Promise.reject(new Error("no such database")),
     };
     const broken = new Service({ bindings: { DB: Object.assign(Object.create(null), DB) } });
     const response = await broken.call(null, "GET", "/healthcheck");
