@@ -57,6 +57,50 @@ async function applyMigrations(database) {
   }
 }
 
+/**
+ * A runtime that ends with this process.
+ * @param {import("miniflare").MiniflareOptions} setup
+ */
+const run = (setup) =>
+  guarded(async () => {
+    const started = new Miniflare(setup);
+    await started.ready;
+    return started;
+  });
+
+/**
+ * Brings the database up to date before anything else has it, in a process of its own that opens no port.
+ * @param {Partial<WorkerOptions>} workerOptions
+ * @param {string} stateDir
+ */
+async function prepareDatabase({ d1Databases }, stateDir) {
+  const miniflare = await run(
+    convertV4MiniflareOptions({
+      workers: [
+        { name: "migrations", modules: true, script: "", ...(d1Databases && { d1Databases }) },
+      ],
+      ...common(stateDir),
+    }),
+  );
+  try {
+    await applyMigrations(await miniflare.getD1Database("DB"));
+  } finally {
+    await miniflare.dispose();
+  }
+}
+
+/**
+ * What every process says to Miniflare on this state directory.
+ * @param {string} stateDir
+ */
+const common = (stateDir) => ({
+  // The place where `wrangler d1 execute --local` and its like look, too.
+  resourcePersistencePath: join(stateDir, "v3"),
+  cf: /** @type {const} */ (false),
+  telemetry: { enabled: false },
+  log: new Log(LogLevel.ERROR),
+});
+
 // Miniflare's R2 runs under rules so old that the stream which joins the parts of an object knows no
 // back-pressure: a slow download would fill the memory with the whole image.
 const getR2Services = R2_PLUGIN.getServices;
@@ -109,7 +153,12 @@ function localStores(defaultStore) {
  */
 export async function startLocalServer(options) {
   const { stateDir, host, port, store, vars, onLog, wrapper, beside = () => [] } = options;
-  const bundlePath = await bundleWorker(stateDir);
+  const { workerOptions } = unstable_getMiniflareWorkerOptions(configPath);
+  const [bundlePath] = await Promise.all([
+    bundleWorker(stateDir),
+    // Done when the port opens, so that nobody's first request finds no tables.
+    prepareDatabase(/** @type {Partial<WorkerOptions>} */ (workerOptions), stateDir),
+  ]);
   const modulePaths = [bundlePath];
   if (wrapper !== undefined) {
     const wrapperPath = join(stateDir, "build/wrapper.js");
@@ -119,7 +168,6 @@ export async function startLocalServer(options) {
   const diskPath = join(stateDir, "disk");
   await mkdir(diskPath, { recursive: true });
   const serviceBindings = { DISK: { disk: { path: diskPath, writable: true } } };
-  const { workerOptions } = unstable_getMiniflareWorkerOptions(configPath);
   const setup = convertV4MiniflareOptions({
     workers: [
       {
@@ -140,19 +188,10 @@ export async function startLocalServer(options) {
       },
       ...beside({ .../** @type {Partial<WorkerOptions>} */ (workerOptions), serviceBindings }),
     ],
-    // The place where `wrangler d1 execute --local` and its like look, too.
-    resourcePersistencePath: join(stateDir, "v3"),
-    cf: false,
-    telemetry: { enabled: false },
-    log: new Log(LogLevel.ERROR),
+    ...common(stateDir),
     handleStructuredLogs: (entry) => onLog(entry.message),
   });
-  const miniflare = await guarded(async () => {
-    const started = new Miniflare(setup);
-    await started.ready;
-    return started;
-  });
+  const miniflare = await run(setup);
   const database = await miniflare.getD1Database("DB");
-  await applyMigrations(database);
   return { database, stop: () => miniflare.dispose() };
 }

@@ -147,6 +147,25 @@ describe("npm start", () => {
     expect(server.output()).toContain("openstack --os-cloud glimpse image create");
   });
 
+  it("VER-12: opens its port when it is ready: whoever gets through is served", async () => {
+    const port = await findFreePort();
+    const answers: number[] = [];
+    let isUp = false;
+    const knocking = (async () => {
+      while (!isUp) {
+        const answer = await fetch(`http://127.0.0.1:${port}/healthcheck`).catch(() => undefined);
+        if (answer !== undefined) answers.push(answer.status);
+        // Nobody is there yet: the next knock is as soon as anything else has had its turn.
+        else await new Promise((done) => setImmediate(done));
+      }
+    })();
+    const server = await startServer(state.path, {}, [], port);
+    isUp = true;
+    await knocking;
+    await server.stop();
+    expect(new Set(answers)).toEqual(new Set([200]));
+  });
+
   it("warns loudly when it listens to the network, and not otherwise", async () => {
     let server = await startServer(state.path, {}, ["--host", "0.0.0.0"]);
     const { output } = server;
