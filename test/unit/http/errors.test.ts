@@ -81,7 +81,7 @@ describe("renderFault", () => {
     const html = await response.text();
     expect(html).toContain("<title>400 Bad Request</title>");
     expect(html).toContain("<h1>400 Bad Request</h1>");
-    expect(html).toContain("&#60;a href=&#34;x&#34;&#62;&#38;&#39;");
+    expect(html).toContain(`&lt;a href="x"&gt;&amp;'`);
   });
 
   it("ERR-3: plain text is the status line, a blank line and the message", async () => {
