@@ -1,4 +1,4 @@
-import { TUS_REQUEST_HEADERS, TUS_RESPONSE_HEADERS } from "./tus.ts";
+import { TUS_RESPONSE_HEADERS } from "./tus.ts";
 
 /*
  * Browser front ends call the service from another origin and send the token in a header of their own, never
@@ -7,36 +7,17 @@ import { TUS_REQUEST_HEADERS, TUS_RESPONSE_HEADERS } from "./tus.ts";
 
 const METHODS = "GET, HEAD, PUT, POST, DELETE, PATCH";
 
-/** What contract HDR-9 lists, and the headers that uploads, ranges and sign-in need. */
-const REQUEST_HEADERS = [
-  "Accept",
-  "Accept-Encoding",
-  "Content-MD5",
-  "Content-Range",
-  "Content-Type",
-  "If-Match",
-  "If-None-Match",
-  "If-Range",
-  "Range",
-  ...TUS_REQUEST_HEADERS,
-  "X-Auth-Token",
-  "X-Identity-Status",
-  "X-Image-Meta-Checksum",
-  "X-OpenStack-Append",
-  "X-OpenStack-Image-Size",
-  "X-OpenStack-Request-ID",
-  "X-Roles",
-  "X-Service-Catalog",
-  "X-Storage-Token",
-  "X-Subject-Token",
-  "X-Tenant-Id",
-  "X-User-Id",
-].join(", ");
+/** A list of names of headers (RFC 9110 §5.1), no longer than any client's. */
+const HEADER_NAMES = /^[\w!#$%&'*+.^`|~-]+(?:[ \t]*,[ \t]*[\w!#$%&'*+.^`|~-]+)*$/;
+const MAX_HEADER_NAMES_CHARACTERS = 4_096;
 
+/** What scripts may read beyond the few headers that the Fetch standard lets them read anyway. */
 const RESPONSE_HEADERS = [
   "Accept-Patch",
   "Accept-Ranges",
   "Allow",
+  "Content-Digest",
+  "Content-Disposition",
   "Content-Length",
   "Content-MD5",
   "Content-Range",
@@ -44,6 +25,9 @@ const RESPONSE_HEADERS = [
   "Location",
   "OpenStack-Image-Import-Methods",
   "OpenStack-Image-Store-IDs",
+  "Repr-Digest",
+  "Retry-After",
+  "Server-Timing",
   ...TUS_RESPONSE_HEADERS,
   "WWW-Authenticate",
   "X-Auth-Token",
@@ -74,9 +58,17 @@ export function addCorsHeaders(
   headers.set("access-control-allow-origin", anyOrigin ? "*" : origin);
   if (request.method === "OPTIONS") {
     headers.set("access-control-allow-methods", METHODS);
-    headers.set("access-control-allow-headers", REQUEST_HEADERS);
+    allowHeaders(request, headers);
     headers.set("access-control-max-age", "3600");
   } else {
     headers.set("access-control-expose-headers", RESPONSE_HEADERS);
   }
+}
+
+/** Whatever a script wants to send it may: credentials are never allowed, so no header is more than its value. */
+function allowHeaders(request: Request, headers: Headers): void {
+  const wanted = request.headers.get("access-control-request-headers") ?? "";
+  headers.append("vary", "Access-Control-Request-Headers");
+  const isList = wanted.length <= MAX_HEADER_NAMES_CHARACTERS && HEADER_NAMES.test(wanted);
+  if (isList) headers.set("access-control-allow-headers", wanted);
 }

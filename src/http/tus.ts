@@ -21,17 +21,7 @@ const CHECKSUMS = ["sha1", "sha256", "sha384", "sha512", "md5"] as const;
 /** The media type of bytes that go on at an offset. */
 export const OFFSET_STREAM = "application/offset+octet-stream";
 
-/** Headers that browsers must be allowed to send, and to read. */
-export const TUS_REQUEST_HEADERS = [
-  "Tus-Resumable",
-  "Upload-Checksum",
-  "Upload-Concat",
-  "Upload-Defer-Length",
-  "Upload-Length",
-  "Upload-Metadata",
-  "Upload-Offset",
-  "X-HTTP-Method-Override",
-];
+/** Headers that browsers must be allowed to read. */
 export const TUS_RESPONSE_HEADERS = [
   "Glimpse-Part-Size",
   "Tus-Checksum-Algorithm",

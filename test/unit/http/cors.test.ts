@@ -5,9 +5,16 @@ const ORIGIN = "https://horizon.example.com";
 
 function headersFor(
   allowed: readonly string[],
-  { origin, method = "GET" }: { origin?: string; method?: string } = {},
+  {
+    origin,
+    method = "GET",
+    asks,
+  }: { readonly origin?: string; readonly method?: string; readonly asks?: string } = {},
 ): Record<string, string> {
-  const sent: Record<string, string> = origin === undefined ? {} : { origin };
+  const sent: Record<string, string> = {
+    ...(origin !== undefined && { origin }),
+    ...(asks !== undefined && { "access-control-request-headers": asks }),
+  };
   const headers = new Headers({ vary: "Accept" });
   addCorsHeaders(new Request("http://x/", { method, headers: sent }), headers, allowed);
   return Object.fromEntries(headers);
@@ -50,11 +57,34 @@ describe("addCorsHeaders", () => {
     const headers = headersFor(["*"], { origin: ORIGIN, method: "OPTIONS" });
     expect(headers).toMatchObject({
       "access-control-allow-methods": expect.stringContaining("PATCH"),
-      "access-control-allow-headers": expect.stringContaining("X-Auth-Token"),
       "access-control-max-age": expect.stringMatching(/^\d+$/),
     });
     expect(headers).not.toHaveProperty("access-control-expose-headers");
   });
+});
+
+describe("addCorsHeaders, asked what may be sent", () => {
+  const preflight = (asks?: string) =>
+    headersFor(["*"], { origin: ORIGIN, method: "OPTIONS", ...(asks !== undefined && { asks }) });
+
+  it.each([
+    "x-auth-token",
+    "content-type,x-auth-token",
+    "tus-resumable, upload-length, upload-metadata, x-auth-token, x-request-id",
+  ])("HDR-9: allows %j, for credentials are never allowed", (asks) => {
+    expect(preflight(asks)).toMatchObject({
+      "access-control-allow-headers": asks,
+      vary: "Accept, Access-Control-Request-Headers",
+    });
+    expect(preflight(asks)).not.toHaveProperty("access-control-allow-credentials");
+  });
+
+  it.each([undefined, "", "a b", "a,,b", "a:b", "x-\u00e9", `x-${"a".repeat(5000)}`])(
+    "HDR-9: does not give back %j, which is no list of names",
+    (asks) => {
+      expect(preflight(asks)).not.toHaveProperty("access-control-allow-headers");
+    },
+  );
 });
 
 describe("answerOptions", () => {
