@@ -48,9 +48,13 @@ export async function discard(body: ReadableStream, bounds: DiscardBounds): Prom
   void reader.cancel("not wanted").catch(() => undefined);
 }
 
+/** No call takes more than a few; whatever walks a body by calling itself has to end. */
+const MAX_DEPTH = 64;
+
 /**
  * Reads a JSON body of bounded size, whatever its Content-Type says (contract REQ-1). The result is an
- * object or an array. Throws body_required, body_malformed or body_too_large (REQ-2, REQ-3, REQ-4).
+ * object or an array, of at most MAX_DEPTH levels. Throws body_required, body_malformed or body_too_large (REQ-2, REQ-3,
+ * REQ-4, REQ-11).
  */
 export async function readJson(request: Request, maxBytes: number): Promise<object> {
   const text = await readText(request, maxBytes);
@@ -64,7 +68,24 @@ export async function readJson(request: Request, maxBytes: number): Promise<obje
   if (typeof value !== "object" || value === null) {
     throw new Fault("body_malformed", { reason: "it must be an object or an array" });
   }
+  if (isDeeperThan(MAX_DEPTH, value)) {
+    const reason = `it has more than ${MAX_DEPTH} levels of arrays and objects`;
+    throw new Fault("body_malformed", { reason });
+  }
   return value;
+}
+
+/** Level by level, so that the depth of what is looked at is nothing to the stack. */
+function isDeeperThan(depth: number, value: object): boolean {
+  let level: readonly object[] = [value];
+  for (let n = 0; n < depth && level.length > 0; n++) {
+    level = level.flatMap((parent) => Object.values(parent).filter(isNested));
+  }
+  return level.length > 0;
+}
+
+function isNested(value: unknown): value is object {
+  return typeof value === "object" && value !== null;
 }
 
 async function readText(request: Request, maxBytes: number): Promise<string> {

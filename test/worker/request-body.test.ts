@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type Caller, member, owner, ownersReader, stranger } from "../support/callers.ts";
+import { admin, type Caller, member, owner, ownersReader, stranger } from "../support/callers.ts";
 import { type CallOptions, type ImageRecord, Service } from "../support/service.ts";
 
 const service = new Service();
@@ -16,6 +16,14 @@ const JSON_CALLS: readonly (readonly [string, (options: CallOptions) => Promise<
   ["PATCH image", (options) => callOnImage(owner, "PATCH", "", withPatchType(options))],
   ["POST members", (options) => callOnImage(owner, "POST", "/members", options)],
   ["PUT member", (options) => callOnImage(member, "PUT", `/members/${member.projectId}`, options)],
+];
+
+/** The others, for what is the same whatever the call. */
+const MORE_JSON_CALLS: typeof JSON_CALLS = [
+  ["POST import", (options) => callOnImage(owner, "POST", "/import", options)],
+  ["POST locations", (options) => callOnImage(owner, "POST", "/locations", options)],
+  ["POST tasks", (options) => service.call(admin, "POST", "/v2/tasks", options)],
+  ["POST tokens", (options) => service.call(null, "POST", "/identity/v3/auth/tokens", options)],
 ];
 
 function withPatchType(options: CallOptions): CallOptions {
@@ -119,6 +127,46 @@ describe("a JSON body", () => {
     for (const body of ['"text"', "1", "1.5", "true", "false", "null"]) {
       expect((await call({ body })).status).toBe(400);
     }
+  });
+
+  /** Arrays in arrays, or objects in objects. */
+  const nested = (levels: number, [open, close]: readonly [string, string]) =>
+    open.repeat(levels) + (open === "[" ? "" : "1") + close.repeat(levels);
+
+  it.each([...JSON_CALLS, ...MORE_JSON_CALLS])(
+    "REQ-11: %s refuses more than 64 levels with a 400 that says so, be it 100,000",
+    async (_, call) => {
+      for (const brackets of [
+        ["[", "]"],
+        ['{"a":', "}"],
+      ] as const) {
+        for (const levels of [65, 5_000, 100_000]) {
+          const body = nested(levels, brackets);
+          const response = await call({ body: body.slice(0, 1024 ** 2) });
+          // Half a MiB is more than some of these calls read.
+          const isTooLong = response.status === 413 && levels > 5_000;
+          if (isTooLong) continue;
+          expect([levels, response.status]).toEqual([levels, 400]);
+          expect(await response.text()).toMatch(/64 levels|cannot be parsed/);
+        }
+      }
+    },
+  );
+
+  it("REQ-11: 64 levels are taken, where they mean something", async () => {
+    const body = `{"method": {"name": "web-download", "uri": 1, "x": ${nested(62, ["[", "]"])}}}`;
+    const { id } = await service.createEmpty(owner);
+    const response = await service.call(owner, "POST", `/v2/images/${id}/import`, { body });
+    expect(await response.text()).not.toContain("levels");
+  });
+
+  it("REQ-11: a task that is refused leaves no image behind", async () => {
+    const deep = nested(100, ["[", "]"]);
+    const name = "of a deep task";
+    const body = `{"type": "import", "input": {"import_from": "https://image.test/x", "import_from_format": "raw", "image_properties": {"name": "${name}"}, "x": ${deep}}}`;
+    expect((await service.call(admin, "POST", "/v2/tasks", { body })).status).toBe(400);
+    const list = await service.call(admin, "GET", `/v2/images?name=${encodeURIComponent(name)}`);
+    expect(await list.json()).toMatchObject({ images: [] });
   });
 
   it("REQ-5: an image is no array: 400", async () => {
