@@ -30,6 +30,10 @@ class Exchange {
   /** The route's pattern, never the path itself. */
   route = "";
   projectId: string | null = null;
+  /** Whether the answer depends on who asks. */
+  isForCaller = false;
+  /** Whether the caller may know what is in the cache. */
+  mayKnowCache = false;
   /** Whether the caller's token held. */
   isKnown = false;
   fault: string | undefined;
@@ -81,7 +85,8 @@ export async function handle(
   const meant = exchange.request;
   const reply = meant.method === "HEAD" ? new Response(null, response) : response;
   reply.headers.set("x-openstack-request-id", exchange.requestId);
-  if (config?.tellsTimings) tellTimings(exchange, reply.headers);
+  if (config?.tellsTimings && reply.status < 400) tellTimings(exchange, reply.headers);
+  guardAnswer(exchange, reply);
   if (isTus) reply.headers.set("tus-resumable", TUS_VERSION);
   addCorsHeaders(meant, reply.headers, config?.corsAllowedOrigins ?? []);
   if (config === undefined || isLogged(config, reply.status)) logExchange(exchange, reply.status);
@@ -106,10 +111,23 @@ function logExchange(exchange: Exchange, status: number): void {
   });
 }
 
-/** What the request waited for until its answer began, and whether the cache had what it asked for. */
-function tellTimings({ timings, cache }: Exchange, headers: Headers): void {
-  const metrics = timings.metrics();
-  if (cache !== undefined) metrics.push(`cache;desc=${cache}`);
+/** Keeps answers out of the hands of caches and of browsers that guess types. */
+function guardAnswer({ isForCaller }: Exchange, { status, headers }: Response): void {
+  headers.set("x-content-type-options", "nosniff");
+  // What has a tag may be kept by its reader, who then asks each time whether it still holds, and is still theirs to read.
+  const mayKeep = headers.has("etag") && status < 400;
+  headers.set("cache-control", mayKeep ? "private, no-cache" : "no-store");
+  if (isForCaller) headers.append("vary", "X-Auth-Token");
+}
+
+/**
+ * What the request waited for until its answer began and, to those who may list the cache, whether that had what was asked
+ * for. Others do not learn either that the store was not asked.
+ */
+function tellTimings({ timings, cache, mayKnowCache }: Exchange, headers: Headers): void {
+  const isSecret = cache !== undefined && !mayKnowCache;
+  const metrics = timings.metrics(isSecret ? ["r2"] : []);
+  if (cache !== undefined && !isSecret) metrics.push(`cache;desc=${cache}`);
   if (metrics.length > 0) headers.set("server-timing", metrics.join(", "));
 }
 
@@ -138,6 +156,7 @@ async function dispatch(exchange: Exchange, config: Config): Promise<Response> {
   const path = pathBelowMount(config, url);
   const [, first = "", ...rest] = path.split("/");
   exchange.isForIdentity = first === "identity";
+  exchange.isForCaller = exchange.isForIdentity;
   if (exchange.isForIdentity) return serveIdentity(exchange, config, path);
   if (first === "healthcheck" && rest.length === 0) return serveHealth(exchange);
   if (first === "metrics" && rest.length === 0) return serveMetrics(exchange, config);
@@ -201,6 +220,7 @@ async function serveHealth(exchange: Exchange): Promise<Response> {
 
 async function serveMetrics(exchange: Exchange, config: Config): Promise<Response> {
   exchange.route = "/metrics";
+  exchange.isForCaller = true;
   const identity = await authenticate(withTokenOfBearer(exchange.request), config.auth);
   exchange.projectId = identity.projectId;
   exchange.isKnown = !identity.isAnonymous;
@@ -220,7 +240,9 @@ function withTokenOfBearer(request: Request): Request {
 /** The Image API. The order of refusals is contract 01 §1.5: token, route, method, body, then the handler. */
 async function serveImages(exchange: Exchange, config: Config, path: string): Promise<Response> {
   const { request, env, execution, url } = exchange;
+  exchange.isForCaller = true;
   const identity = await authenticate(request, config.auth);
+  exchange.mayKnowCache = config.policy.allows("cache_list", identity, {});
   exchange.projectId = identity.projectId;
   exchange.isKnown = !identity.isAnonymous;
   assertUtf8(url);

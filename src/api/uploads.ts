@@ -67,7 +67,6 @@ export async function showUpload(ctx: Context): Promise<Response> {
       ...(view.metadata !== undefined && { "upload-metadata": view.metadata }),
       ...concatHeader(view),
       "glimpse-part-size": String(view.partBytes),
-      "cache-control": "no-store",
     },
   });
 }

@@ -17,10 +17,10 @@ export class Timings {
   }
 
   /** The metrics of a Server-Timing header (W3C Server Timing §2), without those of which there was nothing. */
-  metrics(): string[] {
-    return [...this.#spent].map(
-      ([what, { calls, ms }]) => `${what};dur=${Math.round(ms)};desc="${calls}"`,
-    );
+  metrics(without: readonly Awaited[] = []): string[] {
+    return [...this.#spent]
+      .filter(([what]) => !without.includes(what))
+      .map(([what, { calls, ms }]) => `${what};dur=${Math.round(ms)};desc="${calls}"`);
   }
 
   /** The same for the log line. */

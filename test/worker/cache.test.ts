@@ -20,7 +20,9 @@ import { TWO_BUCKETS } from "../support/stores.ts";
 import { TestedObject } from "../support/tested-object.ts";
 import { bytesOf } from "../support/upload-body.ts";
 
-const service = new CachedService();
+// Members may list the cache, so that answers tell them what they found there.
+const POLICY = JSON.stringify({ cache_list: "role:admin or role:member" });
+const service = new CachedService({ POLICY });
 const MISSING = "00000000-0000-4000-8000-000000000000";
 const DATA = "0123456789";
 
@@ -148,6 +150,17 @@ describe("a download", () => {
     expect((await read(id)).timing).toBe("cache;desc=hit");
   });
 
+  it("HDR-11: says nothing of it to who may not list it, not even that the store was not asked", async () => {
+    const closed = new CachedService();
+    const { id } = await closed.createActive(owner, DATA);
+    const timings = [];
+    for (const caller of [owner, owner, admin]) {
+      const { headers } = await read(id, {}, { caller, at: closed });
+      timings.push(headers.get("server-timing")?.replace(/dur=\d+;/g, ""));
+    }
+    expect(timings).toEqual(['d1;desc="1"', 'd1;desc="1"', 'd1;desc="1", cache;desc=hit']);
+  });
+
   it("has no part in HEAD, errors, answers without data, and images of no bytes", async () => {
     const id = await createCached();
     const head = await service.call(owner, "HEAD", `/v2/images/${id}/file`);
@@ -264,7 +277,7 @@ describe("who may have what is cached", () => {
 });
 
 describe("with several stores", () => {
-  const several = new CachedService({ STORES: JSON.stringify(TWO_BUCKETS) });
+  const several = new CachedService({ POLICY, STORES: JSON.stringify(TWO_BUCKETS) });
 
   it("12 §4 Serving from cache: overlooks prefer", async () => {
     const { id } = await several.createActive(owner, DATA);
@@ -339,14 +352,15 @@ describe("the admin calls", () => {
     async (method, path) => {
       const { id } = await service.createActive(admin, DATA, { visibility: "public" });
       const own = path.replace(":id", id);
+      const cached = new CachedService();
       const without = new Service();
       for (const caller of [owner, ownersReader, serviceUser]) {
-        expect(await statusOf(caller, method, own)).toBe(403);
+        expect(await statusOf(caller, method, own, cached)).toBe(403);
         // Asked before the cache is.
         expect(await statusOf(caller, method, own, without)).toBe(403);
       }
-      expect(await statusOf(null, method, own)).toBe(401);
-      expect(await statusOf(admin, method, own)).toBeLessThan(300);
+      expect(await statusOf(null, method, own, cached)).toBe(401);
+      expect(await statusOf(admin, method, own, cached)).toBeLessThan(300);
     },
   );
 

@@ -238,7 +238,7 @@ describe("CORS", () => {
       const headers = {
         origin,
         "access-control-request-method": "PATCH",
-        "access-control-request-headers": "x-auth-token, content-type",
+        "access-control-request-headers": [...ALLOWED, "Content-Type", "Range"].join(", "),
       };
       const response = await service.call(null, "OPTIONS", path, { headers });
       expect(response.status).toBe(200);
@@ -263,6 +263,44 @@ describe("CORS", () => {
     expect(response.headers.get("access-control-allow-origin")).toBe("*");
     for (const name of EXPOSED) {
       expect(listOf(response, "access-control-expose-headers")).toContain(name.toLowerCase());
+    }
+  });
+
+  it("HDR-9: a browser may read every header that answers have", async () => {
+    // The Fetch standard lets scripts read these by themselves, or never at all.
+    const ALWAYS = ["cache-control", "content-type", "vary", "x-content-type-options"];
+    const { id } = await service.createActive(owner, "0123456789", { name: "read" });
+    const file = `/v2/images/${id}/file`;
+    const empty = await service.createEmpty(owner);
+    const uploads = `/v2/images/${empty.id}/uploads`;
+    const tus = { "tus-resumable": "1.0.0" };
+    const wrongSecret = {
+      auth: {
+        identity: { methods: ["password"], password: { user: { name: "x", password: "y" } } },
+      },
+    };
+    const calls: [string, string, CallOptions?][] = [
+      ["GET", "/v2/images"],
+      ["POST", "/v2/images", { json: {} }],
+      ["GET", file],
+      ["GET", file, { headers: { range: "bytes=0-1" } }],
+      ["GET", file, { headers: { range: "bytes=99-" } }],
+      ["HEAD", `/v2/images/${id}`],
+      ["PATCH", `/v2/images/${id}`, { body: "[]" }],
+      ["PUT", "/v2/images"],
+      ["GET", "/"],
+      ["POST", uploads, { headers: { ...tus, "upload-length": "10" } }],
+      ["POST", uploads, { headers: { "tus-resumable": "0.1" } }],
+      ["POST", "/identity/v3/auth/tokens", { json: wrongSecret }],
+    ];
+    for (const [method, path, options = {}] of calls) {
+      const headers = { ...options.headers, origin };
+      const response = await service.call(owner, method, path, { ...options, headers });
+      const exposed = listOf(response, "access-control-expose-headers");
+      const hidden = [...response.headers.keys()].filter(
+        (name) => !name.startsWith("access-control-") && ![...ALWAYS, ...exposed].includes(name),
+      );
+      expect([method, path, hidden]).toEqual([method, path, []]);
     }
   });
 
@@ -295,6 +333,48 @@ describe("CORS", () => {
       expect(response.status).toBe(200);
       expect(response.headers.has("access-control-allow-origin")).toBe(false);
       expect(response.headers.get("vary")).toContain("Origin");
+    }
+  });
+});
+
+describe("what caches and browsers may do with an answer", () => {
+  const guards = ({ headers }: Response) => ({
+    cache: headers.get("cache-control"),
+    vary: headers.get("vary"),
+    sniff: headers.get("x-content-type-options"),
+  });
+
+  it("HDR-10: nothing is kept that depends on who asks, but data, which is asked for again", async () => {
+    const { id } = await service.createActive(owner, "0123456789");
+    const own = { cache: "no-store", vary: "X-Auth-Token", sniff: "nosniff" };
+    const data = { ...own, cache: "private, no-cache" };
+    const etag = (await service.call(owner, "HEAD", `/v2/images/${id}/file`)).headers.get("etag");
+    const held = { headers: { "if-none-match": etag ?? "" } };
+    const past = { headers: { range: "bytes=99-" } };
+    for (const [method, path, options, status, expected] of [
+      ["GET", "/v2/images", {}, 200, own],
+      ["GET", `/v2/images/${id}`, {}, 200, own],
+      ["HEAD", `/v2/images/${id}`, {}, 200, data],
+      ["GET", `/v2/images/${id}/file`, {}, 200, data],
+      ["HEAD", `/v2/images/${id}/file`, {}, 200, data],
+      ["GET", `/v2/images/${id}/file`, held, 304, data],
+      ["GET", `/v2/images/${id}/file`, past, 416, own],
+      ["GET", `/v2/images/${MISSING}`, {}, 404, own],
+      ["GET", "/v2/nothing", {}, 404, own],
+      ["GET", "/identity/v3/auth/tokens", {}, 404, own],
+      ["GET", "/metrics", {}, 403, own],
+    ] as const) {
+      const response = await service.call(owner, method, path, options);
+      expect([path, response.status, guards(response)]).toEqual([path, status, expected]);
+    }
+    const denied = await service.call(null, "GET", "/v2/images");
+    expect(guards(denied)).toEqual(own);
+  });
+
+  it("HDR-10: what is the same for everybody varies with nothing", async () => {
+    for (const path of ["/", "/versions", "/v2/", "/healthcheck"]) {
+      const response = await service.call(null, "GET", path);
+      expect(guards(response)).toEqual({ cache: "no-store", vary: null, sniff: "nosniff" });
     }
   });
 });

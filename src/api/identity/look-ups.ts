@@ -7,8 +7,8 @@ import {
 } from "../../auth/identity-document.ts";
 import type { Grant } from "../../auth/token.ts";
 import { Fault } from "../../domain/fault.ts";
+import { json } from "../../http/reply.ts";
 import { forbidden, type IdentityContext, isAdmin } from "./context.ts";
-import { privateJson } from "./reply.ts";
 import { collectionView, domainView, projectView, roleView, userView } from "./views.ts";
 
 // Admins see every record, others their own, and only when they ask for it by id or name. Everything
@@ -40,7 +40,7 @@ export function listProjects(ctx: IdentityContext, caller: Grant): Response {
 /** GET /identity/v3/projects/{project_id} */
 export function showProject(ctx: IdentityContext, caller: Grant): Response {
   const project = pick(visibleProjects(ctx, caller), ctx, caller, "project");
-  return privateJson({ project: projectView(ctx, project) });
+  return json({ project: projectView(ctx, project) });
 }
 
 /** GET /identity/v3/users */
@@ -54,13 +54,13 @@ export function listUsers(ctx: IdentityContext, caller: Grant): Response {
   );
   assertMayList(ctx, caller, found, "list_users");
   const views = found.map((user) => userView(ctx, user));
-  return privateJson(collectionView(ctx, "users", views));
+  return json(collectionView(ctx, "users", views));
 }
 
 /** GET /identity/v3/users/{user_id} */
 export function showUser(ctx: IdentityContext, caller: Grant): Response {
   const user = pick(visibleUsers(ctx, caller), ctx, caller, "user");
-  return privateJson({ user: userView(ctx, user) });
+  return json({ user: userView(ctx, user) });
 }
 
 /** GET /identity/v3/users/{user_id}/projects */
@@ -76,13 +76,13 @@ export function listDomains(ctx: IdentityContext, caller: Grant): Response {
   );
   assertMayList(ctx, caller, found, "list_domains");
   const views = found.map((domain) => domainView(ctx, domain));
-  return privateJson(collectionView(ctx, "domains", views));
+  return json(collectionView(ctx, "domains", views));
 }
 
 /** GET /identity/v3/domains/{domain_id} */
 export function showDomain(ctx: IdentityContext, caller: Grant): Response {
   const domain = pick(visibleDomains(ctx, caller), ctx, caller, "domain");
-  return privateJson({ domain: domainView(ctx, domain) });
+  return json({ domain: domainView(ctx, domain) });
 }
 
 /** GET /identity/v3/roles */
@@ -90,14 +90,14 @@ export function listRoles(ctx: IdentityContext, caller: Grant): Response {
   if (!isAdmin(caller)) throw forbidden("list_roles");
   const found = ctx.settings.identity.roles.filter((name) => isNamed(ctx.url.searchParams, name));
   const views = found.map((name) => roleView(ctx, name));
-  return privateJson(collectionView(ctx, "roles", views));
+  return json(collectionView(ctx, "roles", views));
 }
 
 /** GET /identity/v3/roles/{role_id} */
 export function showRole(ctx: IdentityContext, caller: Grant): Response {
   if (!isAdmin(caller)) throw forbidden("get_role");
   const roles = ctx.settings.identity.roles.map((name) => ({ id: name }));
-  return privateJson({ role: roleView(ctx, pick(roles, ctx, caller, "role").id) });
+  return json({ role: roleView(ctx, pick(roles, ctx, caller, "role").id) });
 }
 
 function assertMayList(
@@ -141,7 +141,7 @@ function pick<T extends { readonly id: string }>(
 
 function projectList(ctx: IdentityContext, projects: readonly Project[]): Response {
   const views = projects.map((project) => projectView(ctx, project));
-  return privateJson(collectionView(ctx, "projects", views));
+  return json(collectionView(ctx, "projects", views));
 }
 
 /** Whether the filter by name is absent or wants this name. */

@@ -2,15 +2,6 @@ import type { Fault } from "../../domain/fault.ts";
 import { reasonPhrase, retryAfter } from "../../http/errors.ts";
 import { json } from "../../http/reply.ts";
 
-/** An answer that depends on the caller's token and that nothing may keep. */
-export function privateJson(
-  value: unknown,
-  status = 200,
-  headers: Readonly<Record<string, string>> = {},
-): Response {
-  return json(value, status, { vary: "X-Auth-Token", "cache-control": "no-store", ...headers });
-}
-
 /**
  * A fault in Keystone's shape; a 401 says where tokens are to be had if the base address is given
  * (contract CTX-2), a 405 says what is allowed, and what passes says
@@ -18,7 +9,7 @@ export function privateJson(
  */
 export function renderIdentityFault(fault: Fault, baseUrl?: string): Response {
   const error = { code: fault.status, message: fault.text, title: reasonPhrase(fault.status) };
-  const reply = privateJson({ error }, fault.status, retryAfter(fault));
+  const reply = json({ error }, fault.status, retryAfter(fault));
   if (fault.code === "unauthorized" && baseUrl !== undefined) {
     reply.headers.set("www-authenticate", `Keystone uri="${baseUrl}/identity"`);
   }

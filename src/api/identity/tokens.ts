@@ -3,10 +3,9 @@ import { signIn } from "../../auth/sign-in.ts";
 import { type Grant, readToken, signToken } from "../../auth/token.ts";
 import { Fault } from "../../domain/fault.ts";
 import { readJson } from "../../http/body.ts";
-import { noContent } from "../../http/reply.ts";
+import { json, noContent } from "../../http/reply.ts";
 import { parseAuthRequest } from "./auth-request.ts";
 import { forbidden, type IdentityContext, isAdmin } from "./context.ts";
-import { privateJson } from "./reply.ts";
 import { catalogView, collectionView, projectView, tokenView } from "./views.ts";
 
 const MAX_BODY_BYTES = 64 * 1024;
@@ -16,7 +15,7 @@ export async function issueToken(ctx: IdentityContext): Promise<Response> {
   const { credentials, scope } = parseAuthRequest(await readBody(ctx.request));
   const grant = await signIn(credentials, scope, ctx.settings, ctx);
   const token = await signToken(grant, ctx.settings);
-  return privateJson({ token: tokenView(ctx, grant) }, 201, { "x-subject-token": token });
+  return json({ token: tokenView(ctx, grant) }, 201, { "x-subject-token": token });
 }
 
 async function readBody(request: Request): Promise<object> {
@@ -34,7 +33,7 @@ async function readBody(request: Request): Promise<object> {
 /** GET /identity/v3/auth/tokens */
 export async function showToken(ctx: IdentityContext, caller: Grant): Promise<Response> {
   const { token, grant } = await readSubject(ctx, caller, "validate_token");
-  return privateJson({ token: tokenView(ctx, grant) }, 200, { "x-subject-token": token });
+  return json({ token: tokenView(ctx, grant) }, 200, { "x-subject-token": token });
 }
 
 /** HEAD /identity/v3/auth/tokens */
@@ -76,11 +75,11 @@ async function readSubject(
 export function listOwnProjects(ctx: IdentityContext, caller: Grant): Response {
   const projects = projectsOf(ctx.settings.identity, caller.user);
   const views = projects.map((project) => projectView(ctx, project));
-  return privateJson(collectionView(ctx, "projects", views));
+  return json(collectionView(ctx, "projects", views));
 }
 
 /** GET /identity/v3/auth/catalog */
 export function showCatalog(ctx: IdentityContext, caller: Grant): Response {
   if (caller.project === null) throw forbidden("get_auth_catalog");
-  return privateJson(collectionView(ctx, "catalog", catalogView(ctx)));
+  return json(collectionView(ctx, "catalog", catalogView(ctx)));
 }
