@@ -166,7 +166,10 @@ function parseQuotaSettings(read: Variables): Quotas {
   const isOn = read.oneOf("USE_KEYSTONE_LIMITS", ["true", "false"], "false") === "true";
   const perProject = read.parsed("QUOTAS", "{}", parseQuotas);
   const storageBytes = read.parsed("USER_STORAGE_QUOTA", "0", parseBytes);
-  return new Quotas(isOn ? perProject : undefined, storageBytes);
+  return new Quotas(isOn ? perProject : undefined, storageBytes, {
+    open_resumable_uploads: read.integer("PROJECT_UPLOAD_QUOTA", 256),
+    imports_at_work: read.integer("PROJECT_IMPORT_QUOTA", 50),
+  });
 }
 
 /** Contract 13 §1. */

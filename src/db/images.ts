@@ -1,8 +1,8 @@
-import { and, eq, getTableColumns, type Placeholder, type SQL, sql } from "drizzle-orm";
+import { and, eq, getTableColumns, ne, type Placeholder, type SQL, sql } from "drizzle-orm";
 import type { BatchItem } from "drizzle-orm/batch";
 import type { SQLiteUpdateSetSource } from "drizzle-orm/sqlite-core";
 import { Fault } from "../domain/fault.ts";
-import type { Image, MemberStatus, Membership, Visibility } from "../domain/image.ts";
+import type { Image, MemberStatus, Membership, OpenUploads, Visibility } from "../domain/image.ts";
 import type { Status } from "../domain/status.ts";
 import { BoundedMap } from "../lib/bounded-map.ts";
 import type { Database } from "./database.ts";
@@ -162,7 +162,21 @@ export async function updateReservation(
   await db.batch([update, ...guards]);
 }
 
-/** The same as a statement for a batch; hand what it gives to `assertWritten`. */
+/** Says which resumable uploads are open and what is granted to them; like the above it leaves the revision alone. */
+export async function updateOpenUploads(
+  db: Database,
+  { id }: Image,
+  { count: openUploads, bytes: openUploadBytes }: OpenUploads,
+  guards: readonly BatchItem<"sqlite">[],
+): Promise<void> {
+  const update = db
+    .update(images)
+    .set({ openUploads, openUploadBytes })
+    .where(and(eq(images.id, id), ne(images.status, "deleted")));
+  await db.batch([update, ...guards]);
+}
+
+/** An image's write as a statement for a batch; hand what it gives to `assertWritten`. */
 export function imageUpdate(db: Database, before: Image, after: Image) {
   return revisionUpdate(db, before, changedColumns(rowFromImage(before), rowFromImage(after)));
 }
@@ -207,6 +221,8 @@ export function imageBurial(db: Database, before: Image, nowMs: number) {
     staged: null,
     reserved: 0,
     place: PLACE,
+    openUploads: 0,
+    openUploadBytes: 0,
   });
 }
 
@@ -254,6 +270,7 @@ export function imageFromRow(row: ImageRow): Image {
     locations: row.locations,
     staged: row.staged,
     reservedBytes: row.reserved,
+    openUploads: { count: row.openUploads, bytes: row.openUploadBytes },
   };
 }
 
@@ -285,5 +302,7 @@ function rowFromImage(image: Image): ImageRow {
     staged: image.staged,
     reserved: image.reservedBytes,
     place: null,
+    openUploads: image.openUploads.count,
+    openUploadBytes: image.openUploads.bytes,
   };
 }

@@ -53,6 +53,8 @@ export const images = sqliteTable("images", {
   staged: text({ mode: "json" }).$type<StoredStaging>(),
   reserved: integer().notNull(),
   place: text(),
+  openUploads: integer("open_uploads").notNull(),
+  openUploadBytes: integer("open_upload_bytes").notNull(),
 });
 
 export const usage = sqliteTable("usage", {
@@ -63,6 +65,9 @@ export const usage = sqliteTable("usage", {
   stage: integer().notNull(),
   reservedSize: integer("reserved_size").notNull(),
   reservedStage: integer("reserved_stage").notNull(),
+  openUploads: integer("open_uploads").notNull(),
+  jobs: integer().notNull(),
+  staged: integer().notNull(),
 });
 
 export const imageCounts = sqliteTable("image_counts", {

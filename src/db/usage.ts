@@ -1,12 +1,6 @@
 import { eq, type SQL, sql } from "drizzle-orm";
 import type { BatchItem } from "drizzle-orm/batch";
-import {
-  type Limit,
-  type QuotaName,
-  type Quotas,
-  quotaFault,
-  type Usage,
-} from "../domain/quota.ts";
+import { type Counted, type Limit, type Quotas, quotaFault, type Usage } from "../domain/quota.ts";
 import type { Database } from "./database.ts";
 import { withoutValues } from "./errors.ts";
 import { quotaGuard, usage } from "./schema.ts";
@@ -18,6 +12,9 @@ const NOTHING: Usage = {
   stage: 0,
   reservedSize: 0,
   reservedStage: 0,
+  openUploads: 0,
+  jobs: 0,
+  staged: 0,
 };
 
 /** What a project uses: one row, which triggers keep in step with its images. */
@@ -27,9 +24,9 @@ export async function readUsage(db: Database, projectId: string | null): Promise
   return row ?? NOTHING;
 }
 
-/** So much more of something that a write is about to use, in bytes or images. */
+/** So much more of something that a write is about to use, in bytes or numbers. */
 export interface Demand {
-  readonly of: QuotaName;
+  readonly of: Counted;
   readonly delta: number;
 }
 
@@ -62,18 +59,21 @@ export async function withinQuotas<T>(
 }
 
 /** A statement that fails when a project is beyond a limit. */
-function guard(db: Database, { name, of, maximum, unit }: Limit, projectId: string | null) {
+function guard(db: Database, { name, maximum, unit }: Limit, projectId: string | null) {
   // D1 binds numbers as reals, which would not be divided as whole ones.
-  const units = sql`${USED[of]} / CAST(${unit} AS INTEGER)`;
+  const units = sql`${USED[name]} / CAST(${unit} AS INTEGER)`;
   const isBeyond = sql`${usage.project} = ${projectId} AND ${units} > ${maximum}`;
   return db.insert(quotaGuard).select(sql`SELECT ${name} FROM ${usage} WHERE ${isBeyond}`);
 }
 
-const USED: Readonly<Record<QuotaName, SQL>> = {
+const USED: Readonly<Record<Limit["name"], SQL>> = {
   image_size_total: sql`(${usage.size} + ${usage.reservedSize})`,
+  user_storage_quota: sql`(${usage.size} + ${usage.reservedSize})`,
   image_stage_total: sql`(${usage.stage} + ${usage.reservedStage})`,
   image_count_total: sql`${usage.images}`,
   image_count_uploading: sql`${usage.uploading}`,
+  open_resumable_uploads: sql`${usage.openUploads}`,
+  imports_at_work: sql`${usage.jobs}`,
 };
 
 function isBreach(error: unknown): boolean {

@@ -1,6 +1,6 @@
 import { isJsonObject } from "../lib/json.ts";
 import { Fault } from "./fault.ts";
-import type { Image, Visibility } from "./image.ts";
+import { type Image, NO_UPLOADS, type Visibility } from "./image.ts";
 import type { ImageSchema } from "./image-schema.ts";
 import type { Limits } from "./limits.ts";
 import { assertNameLength, assertPropertyQuota, isFact, isLink, isReserved } from "./properties.ts";
@@ -114,6 +114,7 @@ function newImage({ id, owner, nowMs }: CreateContext): Image {
     locations: [],
     staged: null,
     reservedBytes: 0,
+    openUploads: NO_UPLOADS,
   };
 }
 

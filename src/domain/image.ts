@@ -67,7 +67,18 @@ export interface Image {
   readonly staged: Staging | null;
   /** Bytes granted to work under way, which count as used until it ends. */
   readonly reservedBytes: number;
+  /** Its resumable uploads that are open, which live beside its status. */
+  readonly openUploads: OpenUploads;
 }
+
+/** Resumable uploads that have not become data yet. */
+export interface OpenUploads {
+  readonly count: number;
+  /** Granted to them in all; they count as used. */
+  readonly bytes: number;
+}
+
+export const NO_UPLOADS: OpenUploads = { count: 0, bytes: 0 };
 
 /** The image in a status in which it has no data; size and hashes go with it (contract 10 §9). */
 export function withoutData(

@@ -14,6 +14,15 @@ export const QUOTA_NAMES = [
 ] as const;
 export type QuotaName = (typeof QUOTA_NAMES)[number];
 
+/**
+ * What a project may have open at a time, whatever the four limits are: each ties up memory, connections or space that
+ * nobody has paid for yet. Ours, not Glance's.
+ */
+export type BoundName = "open_resumable_uploads" | "imports_at_work";
+
+/** Whatever a limit can be on. */
+export type Counted = QuotaName | BoundName;
+
 /** What a project uses. Sizes in bytes. */
 export interface Usage {
   readonly images: number;
@@ -23,14 +32,17 @@ export interface Usage {
   /** Granted to work under way, on top of `size` and `stage`. */
   readonly reservedSize: number;
   readonly reservedStage: number;
+  readonly openUploads: number;
+  /** Imports, and reads of data that is to be a location. */
+  readonly jobs: number;
+  /** Bytes that are staged, those that are being imported included. */
+  readonly staged: number;
 }
 
 /** A limit that holds for a project: the most of something. */
 export interface Limit {
-  /** As callers are told: one of the four, or `user_storage_quota`. */
-  readonly name: QuotaName | "user_storage_quota";
-  /** What is counted. */
-  readonly of: QuotaName;
+  /** As callers are told: what is counted, or `user_storage_quota`, which is on all bytes. */
+  readonly name: Counted | "user_storage_quota";
   /** In units: MiB or images; bytes for `user_storage_quota`. */
   readonly maximum: number;
   /** Bytes of a unit of size, 1 for numbers of images. A part of a unit does not count. */
@@ -46,6 +58,8 @@ export class Quotas {
     private readonly perProject: QuotaDocument | undefined,
     /** Bytes a project may have in all; 0: no limit. Only without the four (LIM-9, LIM-10). */
     private readonly storageBytes: number,
+    /** Negative: no bound. */
+    private readonly bounds: Readonly<Record<BoundName, number>>,
   ) {}
 
   /** Whether the four limits are on. */
@@ -53,22 +67,26 @@ export class Quotas {
     return this.perProject !== undefined;
   }
 
-  /** Whether anything is limited at all. */
+  /** Whether bytes are limited at all. */
   get isLimited(): boolean {
     return this.hasFour || this.storageBytes > 0;
   }
 
   /** The limit on something that a project has; undefined where there is none. */
-  limitOn(of: QuotaName, projectId: string | null): Limit | undefined {
+  limitOn(of: Counted, projectId: string | null): Limit | undefined {
+    if (of === "open_resumable_uploads" || of === "imports_at_work") {
+      const maximum = this.bounds[of];
+      return maximum < 0 ? undefined : { name: of, maximum, unit: 1 };
+    }
     if (this.perProject === undefined) {
       if (of !== "image_size_total" || this.storageBytes === 0) return undefined;
-      return { name: "user_storage_quota", of, maximum: this.storageBytes, unit: 1 };
+      return { name: "user_storage_quota", maximum: this.storageBytes, unit: 1 };
     }
     const { defaults, projects } = this.perProject;
     // A limit that nobody has set lets nothing pass.
     const maximum = projects.get(projectId ?? "")?.[of] ?? defaults[of] ?? 0;
     const unit = of === "image_size_total" || of === "image_stage_total" ? MiB : 1;
-    return maximum < 0 ? undefined : { name: of, of, maximum, unit };
+    return maximum < 0 ? undefined : { name: of, maximum, unit };
   }
 
   /** Refuses what a project would have with so much more (bytes, or images). Throws `quota_over`. */
@@ -88,10 +106,11 @@ export interface QuotaDocument {
   readonly projects: ReadonlyMap<string, Limits>;
 }
 
-/** How much is used of what a limit is on, in bytes or images, with what is reserved. */
-export function usedOf(of: QuotaName, usage: Usage): number {
-  switch (of) {
+/** How much is used of what a limit is on, in bytes or numbers, with what is reserved. */
+export function usedOf(name: Limit["name"], usage: Usage): number {
+  switch (name) {
     case "image_size_total":
+    case "user_storage_quota":
       return usage.size + usage.reservedSize;
     case "image_stage_total":
       return usage.stage + usage.reservedStage;
@@ -99,6 +118,10 @@ export function usedOf(of: QuotaName, usage: Usage): number {
       return usage.images;
     case "image_count_uploading":
       return usage.uploading;
+    case "open_resumable_uploads":
+      return usage.openUploads;
+    case "imports_at_work":
+      return usage.jobs;
   }
 }
 
@@ -106,8 +129,8 @@ export function usedOf(of: QuotaName, usage: Usage): number {
  * That a limit would be passed, with the figures (contract 10 §9, Task message). Units are counted as the guard of a write
  * counts them (db/usage.ts): what is more is whole units more of all that is used then.
  */
-export function quotaFault({ name, of, maximum, unit }: Limit, usage: Usage, delta: number): Fault {
-  const usedNow = usedOf(of, usage);
+export function quotaFault({ name, maximum, unit }: Limit, usage: Usage, delta: number): Fault {
+  const usedNow = usedOf(name, usage);
   const used = Math.floor(usedNow / unit);
   const more = Math.floor((usedNow + delta) / unit) - used;
   return new Fault("quota_over", { name, maximum, usage: used, delta: more });

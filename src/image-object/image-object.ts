@@ -22,6 +22,7 @@ import { Imports } from "./imports.ts";
 import { Keeper } from "./keeper.ts";
 import { Survey } from "./remote-location.ts";
 import { blobsOf, owe, Removals } from "./removals.ts";
+import { outrun } from "./resumable-record.ts";
 import { Resumables } from "./resumables.ts";
 import type {
   Caller,
@@ -119,6 +120,10 @@ export class ImageObject extends DurableObject<Env> {
     await this.#removals.owing(doomed, () =>
       this.#keeper.writeWithin({ projectId: identity.projectId, demands }, image, changed),
     );
+    if (!hasData(changed.status)) return;
+    const { resumables } = await this.#keeper.ledger.read();
+    const ended = outrun(resumables, nowMs);
+    if (ended.length > 0) await this.#keeper.ledger.write({ resumables: ended });
   }
 
   addTag(caller: Caller, tag: string): Promise<Outcome<void>> {
@@ -326,16 +331,12 @@ export class ImageObject extends DurableObject<Env> {
   async #takeStock() {
     const { ledger } = this.#keeper;
     await this.#uploads.expire();
-    await this.#resumables.expire();
-    const { owed } = await ledger.read();
+    const { owed, resumables } = await ledger.read();
     const nowMs = Date.now();
-    const first = owed.find((entry) => entry.dueMs <= nowMs);
-    if (first === undefined) {
-      // An alarm may come early; it is set again.
-      await ledger.write({});
-      return [];
-    }
-    return this.#removals.due(await this.#keeper.present(first.imageId));
+    const first = resumables[0] ?? owed.find(({ dueMs }) => dueMs <= nowMs);
+    const image = first && (await this.#keeper.present(first.imageId));
+    if (first !== undefined) await this.#resumables.expire(image);
+    return this.#removals.due(image);
   }
 
   /** The image, open for member changes by this caller: only a shared image is (contract 04 §4.1). */

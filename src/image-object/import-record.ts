@@ -10,11 +10,12 @@ import {
   withoutLock,
   withStoreDone,
 } from "../domain/import-notes.ts";
-import { assertMove } from "../domain/status.ts";
+import { assertMove, hasData } from "../domain/status.ts";
 import { failedByFailure, type ImportJob, nextStore, withDescription } from "./import-job.ts";
 import type { Charge, Keeper } from "./keeper.ts";
 import type { Owed } from "./ledger.ts";
 import { owe, oweUnfinished } from "./removals.ts";
+import { outrun } from "./resumable-record.ts";
 
 /**
  * What the image's row and the task come to say of an import; all of it runs under the lock. A row is written
@@ -98,7 +99,7 @@ export class ImportRecord {
       message,
       ...this.endTimes(),
     });
-    await this.#clear(job, []);
+    await this.#clear(job, undefined);
   }
 
   /** Everything an import has written or taken over that is not the row's yet. */
@@ -146,16 +147,18 @@ export class ImportRecord {
       ]),
     );
     assertWritten(written, before);
-    await this.#clear(job, next.locations);
+    await this.#clear(job, next);
   }
 
   /** Takes the import off the ledger, which then owes what it wrote, but for what the row has come to name. */
-  async #clear(job: ImportJob, named: readonly Location[]): Promise<void> {
+  async #clear(job: ImportJob, after: Image | undefined): Promise<void> {
     const { ledger } = this.keeper;
-    const { owed } = await ledger.read();
-    const isNamed = ({ key }: Owed) => named.some((location) => location.key === key);
-    const doomed = this.owedBy(job, Date.now()).filter((entry) => !isNamed(entry));
-    await ledger.write({ job: undefined, owed: [...owed, ...doomed] });
+    const nowMs = Date.now();
+    const { owed, resumables } = await ledger.read();
+    const isNamed = ({ key }: Owed) => after?.locations.some((location) => location.key === key);
+    const doomed = this.owedBy(job, nowMs).filter((entry) => !isNamed(entry));
+    const ended = after !== undefined && hasData(after.status) ? outrun(resumables, nowMs) : [];
+    await ledger.write({ job: undefined, owed: [...owed, ...doomed], resumables: ended });
     await ledger.clearParts();
   }
 

@@ -11,7 +11,7 @@ import {
 import { withinQuotas } from "../db/usage.ts";
 import type { ExpectedHash } from "../domain/expected-hash.ts";
 import { Fault } from "../domain/fault.ts";
-import { type Hashes, type Image, withoutData } from "../domain/image.ts";
+import { type Hashes, type Image, type OpenUploads, withoutData } from "../domain/image.ts";
 import {
   importTaskOf,
   lockExpiresAtMs,
@@ -100,7 +100,7 @@ export class Imports {
     const { projectId } = arrived;
     const job = { ...this.#newJob(image, task.id, plan, nowMs), projectId, base };
     const importing = this.#importing(image, new Map(), plan, task);
-    const after = { ...importing, reservedBytes: size };
+    const after = { ...importing, reservedBytes: size, openUploads: arrived.stillOpen };
     const demands = [
       { of: "image_size_total", delta: size },
       { of: "image_count_uploading", delta: 1 },
@@ -453,6 +453,8 @@ export interface ArrivedUpload extends UploadOrigin {
   /** Those known already. */
   readonly hashes: Hashes;
   readonly expected: ExpectedHash | undefined;
+  /** The image's other resumable uploads. */
+  readonly stillOpen: OpenUploads;
 }
 
 /** The task that has an image's lock. */

@@ -1,9 +1,15 @@
 import type { BlobStore } from "../blob/store.ts";
 import { type Database, openDatabase } from "../db/database.ts";
-import { type FoundImage, findImage, updateImage, updateReservation } from "../db/images.ts";
+import {
+  type FoundImage,
+  findImage,
+  updateImage,
+  updateOpenUploads,
+  updateReservation,
+} from "../db/images.ts";
 import { type Demand, readUsage, withinQuotas } from "../db/usage.ts";
 import { Fault } from "../domain/fault.ts";
-import type { Image } from "../domain/image.ts";
+import type { Image, OpenUploads } from "../domain/image.ts";
 import { type QuotaName, usedOf } from "../domain/quota.ts";
 import { assertMove } from "../domain/status.ts";
 import { type Config, loadConfig } from "../env.ts";
@@ -16,6 +22,20 @@ export interface Charge {
   readonly projectId: string | null;
   readonly demands: readonly Demand[];
 }
+
+/** Bytes that work of unknown size asks for, in all. */
+export interface Growth {
+  readonly of: QuotaName;
+  readonly projectId: string | null;
+  /** Granted already. */
+  readonly held: number;
+  /** Without which it cannot go on. */
+  readonly needed: number;
+  readonly wanted: number;
+}
+
+/** How many bytes more are asked for at a time where the size is unknown and space is limited. */
+export const GRANT_BYTES = 64 * 1024 ** 2;
 
 /**
  * What every kind of work on one image goes through: the lock that puts changes in order, the ledger of what is
@@ -87,20 +107,52 @@ export class Keeper {
     );
   }
 
-  /** Grants work under way so many bytes in all, within what its project may use. */
+  /** Grants work under way so many bytes in all, within what its project may use. See `grant`. */
   async reserve({ projectId, demands }: Charge, image: Image, bytes: number): Promise<void> {
     await withinQuotas(this.db, this.config.quotas, projectId, demands, (guards) =>
       updateReservation(this.db, image, bytes, guards),
     );
   }
 
+  /** Puts down which resumable uploads are open, within what their project may have. */
+  async setOpenUploads(
+    { projectId, demands }: Charge,
+    image: Image,
+    open: OpenUploads,
+  ): Promise<void> {
+    await withinQuotas(this.db, this.config.quotas, projectId, demands, (guards) =>
+      updateOpenUploads(this.db, image, open, guards),
+    );
+  }
+
+  /**
+   * Grants work whose size nobody knows its next bytes: `wanted` in all, or as many as the project has left. `put` writes
+   * what is granted under its charge. Throws `quota_over` when that is less than `needed`.
+   */
+  async grant(
+    { of, projectId, held, needed, wanted }: Growth,
+    put: (bytes: number, charge: Charge) => Promise<void>,
+  ): Promise<number> {
+    try {
+      await put(wanted, { projectId, demands: [{ of, delta: wanted - held }] });
+      return wanted;
+    } catch (error) {
+      if (!(error instanceof Fault) || error.code !== "quota_over") throw error;
+      const left = await this.#leftOf(of, projectId);
+      const granted = held + left;
+      if (granted < needed) throw error;
+      await put(granted, { projectId, demands: [{ of, delta: left }] });
+      return granted;
+    }
+  }
+
   /** Bytes that a project may still use of something that is limited. */
-  async leftOf(of: QuotaName, projectId: string | null): Promise<number> {
+  async #leftOf(of: QuotaName, projectId: string | null): Promise<number> {
     const limit = this.config.quotas.limitOn(of, projectId);
     if (limit === undefined) return Number.MAX_SAFE_INTEGER;
     // A part of a unit does not count.
     const most = (limit.maximum + 1) * limit.unit - 1;
-    return Math.max(0, most - usedOf(of, await readUsage(this.db, projectId)));
+    return Math.max(0, most - usedOf(limit.name, await readUsage(this.db, projectId)));
   }
 
   /** One change of the record by its rule; a change that returns the very same image writes nothing. */

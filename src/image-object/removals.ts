@@ -70,6 +70,9 @@ export class Removals {
       const later = putOff.map((entry) => ({ ...entry, dueMs }));
       const others = owed.filter((entry) => !struckOff.includes(entry) && !putOff.includes(entry));
       await ledger.write({ owed: [...others, ...later] });
+    } else if (due.length === 0) {
+      // An alarm may come early; it is set again.
+      await ledger.write({});
     }
     return due.filter((entry) => !struckOff.includes(entry) && !putOff.includes(entry));
   }

@@ -72,6 +72,8 @@ export class Piece {
       readonly checksum: ExpectedHash | undefined;
       readonly work: Work;
       readonly live: Live | undefined;
+      /** Asked before bytes are stored, how many of the upload there may be in all; throws to refuse them. */
+      readonly admit: ((bytes: number) => Promise<void>) | undefined;
     },
   ) {
     const { checksum } = options;
@@ -148,8 +150,9 @@ export class Piece {
   }
 
   async #see(bytes: Uint8Array): Promise<void> {
-    const { work, live } = this.options;
+    const { work, live, admit } = this.options;
     work.lastByteMs = Date.now();
+    await admit?.(this.#position + bytes.length);
     live?.inspector.take(bytes);
     await live?.digest.take(this.#position, bytes);
     await this.#digest?.take(this.#position - this.#start, bytes);

@@ -62,6 +62,11 @@ export function isThere(record: Resumable): boolean {
   return offsetOf(record) === record.length;
 }
 
+/** Uploads that have become useless when their image got its data, due now so that the alarm ends them. */
+export function outrun(records: readonly Resumable[], nowMs: number): readonly Resumable[] {
+  return records.filter(({ isHanded }) => !isHanded).map((one) => ({ ...one, dueMs: nowMs }));
+}
+
 /** The number of its first part in its multipart upload. */
 export function firstPartOf({ place, partBytes }: Resumable): number {
   return place === undefined ? 1 : place.offset / partBytes + 1;

@@ -5,7 +5,7 @@ import { withoutValues } from "../db/errors.ts";
 import { countLapse } from "../db/metrics.ts";
 import type { ExpectedHash } from "../domain/expected-hash.ts";
 import { Fault, type FaultCode } from "../domain/fault.ts";
-import type { Hashes, Image } from "../domain/image.ts";
+import type { Hashes, Image, OpenUploads } from "../domain/image.ts";
 import { readSignature } from "../domain/image-signature.ts";
 import type {
   AppendRequest,
@@ -13,10 +13,11 @@ import type {
   ResumableRequest,
   ResumableView,
 } from "../domain/resumable-upload.ts";
+import { hasData } from "../domain/status.ts";
 import { Inspector } from "../inspect/inspector.ts";
 import { log } from "../lib/log.ts";
 import type { Imports } from "./imports.ts";
-import type { Keeper } from "./keeper.ts";
+import { type Charge, GRANT_BYTES, type Keeper } from "./keeper.ts";
 import type { Owed } from "./ledger.ts";
 import { isSameBlob, oweUnfinished } from "./removals.ts";
 import { type Live, Piece, type PieceEnd, Work } from "./resumable-piece.ts";
@@ -41,6 +42,9 @@ const SILENT_MS = 5_000;
 const RETRY_MS = 10_000;
 const LONGEST_RETRY_MS = 3_600_000;
 
+/** What takes something back is held against no limit. */
+const NO_CHARGE: Charge = { projectId: null, demands: [] };
+
 /** How long a finished upload is remembered, for a client that has missed its end. */
 const HANDED_MS = 900_000;
 
@@ -58,6 +62,8 @@ const FINAL: readonly FaultCode[] = ["image_not_queued", "image_gone", "upload_n
 export class Resumables {
   readonly #works = new Map<string, Work>();
   readonly #live = new Map<string, Live>();
+  /** Bytes that requests at work may bring in all, of uploads whose length is not known. */
+  readonly #granted = new Map<string, number>();
 
   constructor(
     private readonly keeper: Keeper,
@@ -182,10 +188,17 @@ export class Resumables {
       );
       const live = this.#liveOf(record, image);
       const { checksum } = request;
-      const end = await new Piece(this.keeper, record, { checksum, work, live }).take(body);
+      const admit = this.#mustAsk(record)
+        ? (bytes: number) => this.#admit(record, bytes)
+        : undefined;
+      const options = { checksum, work, live, admit };
+      const end = await new Piece(this.keeper, record, options).take(body);
       return viewOf(await this.#settle(end));
     } finally {
-      if (this.#works.get(id) === work) this.#works.delete(id);
+      if (this.#works.get(id) === work) {
+        this.#works.delete(id);
+        this.#granted.delete(id);
+      }
       work.finish();
     }
   }
@@ -193,9 +206,10 @@ export class Resumables {
   /** Under the lock: the upload, if the request may go on with it from where it is. */
   async #claim(caller: Caller, id: string, { offset, length }: AppendRequest, work: Work) {
     const image = await this.keeper.findPermitted(caller);
-    const found = await this.#find(image.id, id);
-    if (found.kind === "final") throw new Fault("upload_final");
+    if ((await this.keeper.ledger.resumable(id))?.kind === "final") throw new Fault("upload_final");
+    // Before the upload is looked for, which ends when the image gets other data.
     assertQueued(image);
+    const found = await this.#find(image.id, id);
     if (this.#works.has(id)) throw new Fault("upload_locked");
     const current = offsetOf(found);
     if (offset !== current) throw new Fault("upload_offset", { offset, current });
@@ -211,7 +225,10 @@ export class Resumables {
     // What a request left that died with an earlier instance of this object.
     const swept = await this.#oweSpentTails(found);
     const record = { ...swept, length: known, ...this.#expiry() };
-    if (found.length !== known) await this.#reserve(image, record.projectId, known ?? 0, record);
+    if (found.length !== known) {
+      const demands = [{ of: "image_size_total", delta: (known ?? 0) - current }] as const;
+      await this.#account(image, { projectId: record.projectId, demands }, record);
+    }
     await this.keeper.ledger.write({ resumables: [record] });
     this.#works.set(id, work);
     return { record, image };
@@ -224,6 +241,7 @@ export class Resumables {
     const isRefused = failure instanceof Fault && failure.code === "content_refused";
     if (live?.digest.position !== offsetOf(record)) this.#forget(id);
     await this.keeper.alone(async () => {
+      await this.#giveBack(record);
       if (isRefused) await this.#drop(record);
       else await this.#oweSpentTails(await this.#present(id));
     });
@@ -297,7 +315,7 @@ export class Resumables {
   async terminate(caller: Caller, id: string): Promise<void> {
     await this.keeper.alone(async () => {
       const image = await this.keeper.findPermitted(caller);
-      await this.#drop(await this.#find(image.id, id));
+      await this.#drop(await this.#find(image.id, id), image);
     });
   }
 
@@ -324,55 +342,107 @@ export class Resumables {
     for (const { id } of resumables) await ledger.clearPieces(id);
   }
 
-  /** Grants a new upload its space; one that there is no room for is no more. */
+  /** Grants a new upload its space, and its place among those of its project; one that there is no room for is no more. */
   async #charge(image: Image, record: Resumable): Promise<void> {
+    const { projectId, length = 0 } = record;
+    const demands = [
+      { of: "image_size_total", delta: length },
+      { of: "open_resumable_uploads", delta: 1 },
+    ] as const;
     try {
-      await this.#reserve(image, record.projectId, record.length ?? 0);
+      await this.#account(image, { projectId, demands });
     } catch (error) {
-      await this.#drop(record);
+      await this.#drop(record, image);
       throw error;
     }
   }
 
   /**
-   * Under the lock: sees to it that the queued image's row grants all open uploads the space that they will take up,
-   * `more` bytes of it from now on. Throws `quota_over`.
+   * Under the lock: makes the image's row say which uploads are open, and what space they have. Throws `quota_over` when
+   * that is more than the charge lets pass.
    */
-  async #reserve(
-    image: Image,
-    projectId: string | null,
-    more: number,
-    changed?: Resumable,
-  ): Promise<void> {
-    const { ledger, config } = this.keeper;
-    if (!config.quotas.isLimited || image.status !== "queued") return;
-    const { resumables } = await ledger.read();
+  async #account(image: Image, charge: Charge, changed?: Resumable): Promise<void> {
+    const { resumables } = await this.keeper.ledger.read();
     const all = resumables.map((record) => (record.id === changed?.id ? changed : record));
-    const open = all.filter(({ isHanded, kind }) => !isHanded && kind !== "final");
-    const bytes = open.reduce((sum, record) => sum + (record.length ?? offsetOf(record)), 0);
-    if (bytes === image.reservedBytes) return;
-    const demands = more > 0 ? [{ of: "image_size_total", delta: more } as const] : [];
-    await this.keeper.reserve({ projectId, demands }, image, bytes);
+    const open = this.#tally(all);
+    const { count, bytes } = image.openUploads;
+    if (open.count === count && open.bytes === bytes) return;
+    await this.keeper.setOpenUploads(charge, image, open);
   }
 
-  /** Under the lock: mends what a crash has left granted to uploads that are no more. */
-  async #regrant(imageId: string | undefined): Promise<void> {
-    if (imageId === undefined || !this.keeper.config.quotas.isLimited) return;
-    const image = await this.keeper.present(imageId);
-    if (image !== undefined) await this.#reserve(image, null, 0);
+  /** What of these is open, and takes up space: all that was announced, or else what has come and may come now. */
+  #tally(records: readonly Resumable[]): OpenUploads {
+    const open = records.filter(({ isHanded, kind }) => !isHanded && kind !== "final");
+    const bytesOf = (record: Resumable) =>
+      record.length ?? Math.max(offsetOf(record), this.#granted.get(record.id) ?? 0);
+    return { count: open.length, bytes: open.reduce((sum, record) => sum + bytesOf(record), 0) };
   }
 
-  /** Under the lock, by alarm: gives up what has expired, and hands over what could not be before. */
-  async expire(): Promise<void> {
+  /** Whether bytes of an upload have to be asked for as they come: nobody has announced them, and they are limited. */
+  #mustAsk({ length, projectId }: Resumable): boolean {
+    const { quotas } = this.keeper.config;
+    return length === undefined && quotas.limitOn("image_size_total", projectId) !== undefined;
+  }
+
+  /** Lets so many bytes in all be stored of an upload whose length is not known. Throws `quota_over`. */
+  async #admit(record: Resumable, needed: number): Promise<void> {
+    if (needed <= (this.#granted.get(record.id) ?? 0)) return;
+    const { id, imageId, projectId } = record;
+    await this.keeper.alone(async () => {
+      const image = await this.keeper.present(imageId);
+      if (image === undefined) throw new Fault("image_gone", { imageId });
+      const held = Math.max(this.#granted.get(id) ?? 0, offsetOf(await this.#present(id)));
+      const wanted = needed + GRANT_BYTES;
+      const growth = { of: "image_size_total", projectId, held, needed, wanted } as const;
+      try {
+        await this.keeper.grant(growth, (bytes, charge) => {
+          this.#granted.set(id, bytes);
+          return this.#account(image, charge);
+        });
+      } catch (error) {
+        this.#granted.set(id, held);
+        throw error;
+      }
+    });
+  }
+
+  /** Under the lock, behind a request: takes back what was granted for bytes that have not come. */
+  async #giveBack({ id, imageId }: Resumable): Promise<void> {
+    if (!this.#granted.delete(id)) return;
+    try {
+      const image = await this.keeper.present(imageId);
+      if (image !== undefined) await this.#account(image, NO_CHARGE);
+    } catch (error) {
+      // The alarm mends it, and the request has brought its bytes.
+      log({ event: "grant_not_given_back", error: String(withoutValues(error)) });
+    }
+  }
+
+  /**
+   * Under the lock, by alarm: gives up what has expired, or can become nothing any more as the image has data or is gone,
+   * and hands over what could not be before.
+   */
+  async expire(image: Image | undefined): Promise<void> {
     const { ledger } = this.keeper;
     const nowMs = Date.now();
-    const { resumables, owed } = await ledger.read();
-    await this.#regrant(resumables[0]?.imageId ?? owed[0]?.imageId);
+    const { resumables } = await ledger.read();
+    if (image === undefined) {
+      // A deletion that was broken off.
+      if (resumables.length > 0) await this.stop();
+      return;
+    }
+    // A crash may have left it otherwise.
+    await this.#account(image, NO_CHARGE);
     for (const record of resumables) {
+      if (!record.isHanded && hasData(image.status)) {
+        log({ event: "resumable_upload_outrun", image_id: record.imageId });
+        await this.#drop(record, image);
+        continue;
+      }
       if (record.dueMs > nowMs || this.#works.has(record.id)) continue;
       if (record.expiresAtMs <= nowMs) {
         log({ event: "resumable_upload_expired", image_id: record.imageId });
-        await this.#drop(record);
+        await this.#drop(record, image);
         await countLapse(this.keeper.db, "resumable-upload");
       } else if (!record.isHanded && record.kind !== "partial" && isThere(record)) {
         await this.#tryHandOver(record);
@@ -413,6 +483,7 @@ export class Resumables {
         segments: parts.map((one) => ({
           ...{ storeId: one.storeId, key: one.key, size: one.length ?? 0 },
         })),
+        stillOpen: this.#tally(resumables.filter((one) => one.id !== id && !parts.includes(one))),
       };
       await this.imports.takeOver(arrived, async () => {
         for (const one of isJoined ? parts : [record])
@@ -452,7 +523,7 @@ export class Resumables {
   }
 
   /** Under the lock: the upload is no more, and its bytes are to go. */
-  async #drop(record: Resumable): Promise<void> {
+  async #drop(record: Resumable, known?: Image): Promise<void> {
     const { ledger } = this.keeper;
     // First of all, so that nothing more is put down.
     this.#end(record.id);
@@ -463,7 +534,8 @@ export class Resumables {
     const doomed = this.#owedBy(current, others);
     await ledger.write({ dropped: [record.id], owed: [...owed, ...doomed] });
     await ledger.clearPieces(record.id);
-    await this.#regrant(record.imageId);
+    const image = known ?? (await this.keeper.present(record.imageId));
+    if (image !== undefined) await this.#account(image, NO_CHARGE);
   }
 
   #owedBy(record: Resumable, others: readonly Resumable[]): readonly Owed[] {
@@ -473,6 +545,7 @@ export class Resumables {
   /** Ends what goes on with an upload in memory. */
   #end(id: string): void {
     this.#works.get(id)?.drop();
+    this.#granted.delete(id);
     this.#forget(id);
   }
 

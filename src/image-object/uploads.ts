@@ -8,6 +8,7 @@ import { log } from "../lib/log.ts";
 import type { Keeper } from "./keeper.ts";
 import type { Owed, Upload } from "./ledger.ts";
 import { blobsOf, isSameBlob, oweUnfinished } from "./removals.ts";
+import { outrun } from "./resumable-record.ts";
 import type { Caller, UploadEnd, UploadedData, UploadGrant, UploadRequest } from "./rpc.ts";
 
 /** An image with so many keys to remove takes no more uploads until some are gone. */
@@ -99,19 +100,9 @@ export class Uploads {
     const upload = await this.#current(imageId, attemptId);
     const { purpose, projectId } = upload;
     const { image } = await findImage(this.keeper.db, imageId, null);
-    const of = SPACE[purpose];
-    const charge = { projectId, demands: [{ of, delta: wanted - image.reservedBytes }] };
-    try {
-      await this.keeper.reserve(charge, image, wanted);
-      return wanted;
-    } catch (error) {
-      if (!(error instanceof Fault) || error.code !== "quota_over") throw error;
-      const left = await this.keeper.leftOf(of, projectId);
-      const granted = image.reservedBytes + left;
-      if (granted < received) throw error;
-      await this.keeper.reserve({ projectId, demands: [{ of, delta: left }] }, image, granted);
-      return granted;
-    }
+    const held = image.reservedBytes;
+    const growth = { of: SPACE[purpose], projectId, held, needed: received, wanted };
+    return this.keeper.grant(growth, (bytes, charge) => this.keeper.reserve(charge, image, bytes));
   }
 
   /** Begins the multipart upload of bytes that do not fit one put, and renews the lease; returns its id. */
@@ -138,7 +129,10 @@ export class Uploads {
     }
     const { image } = await findImage(this.keeper.db, imageId, null);
     if (!names(image, upload.key)) await this.#commit(image, upload, data);
-    await this.keeper.ledger.write({ upload: undefined });
+    const { ledger } = this.keeper;
+    const { resumables } = await ledger.read();
+    const ended = upload.purpose === "data" ? outrun(resumables, Date.now()) : [];
+    await ledger.write({ upload: undefined, resumables: ended });
   }
 
   /**

@@ -1,4 +1,5 @@
 import { execFile } from "node:child_process";
+import { readdirSync } from "node:fs";
 import { cp, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -50,6 +51,7 @@ async function checkOut(databaseId: string): Promise<void> {
 
 const triggers = [
   "cache_entries_deleted",
+  "grants_not_negative",
   "image_counts_by_insert",
   "image_counts_by_update",
   "image_members_added",
@@ -67,10 +69,9 @@ const triggers = [
   "usage_by_update",
 ];
 
-const migrations = [
-  ...["0001_images", "0002_imports", "0003_usage", "0004_cache"],
-  ...["0005_list_orders", "0006_metrics"],
-];
+const migrations = readdirSync(join(root, "migrations"))
+  .map((file) => file.replace(/\.sql$/, ""))
+  .sort();
 const applied = migrations.map((name) => `Applied ${name}.sql.\n`).join("");
 
 /** The names of a database's tables or triggers, in order. */
@@ -126,7 +127,7 @@ it("migrations make the same of what is there as of what comes after them", asyn
   const fresh = await contents(migrations);
   expect(fresh.image_tags.length).toBeGreaterThan(20);
   expect(fresh.image_counts.length).toBeGreaterThan(5);
-  for (const count of [2, 3, 4, 5]) {
+  for (let count = 2; count < migrations.length; count++) {
     expect(await contents(migrations.slice(0, count)), `after ${count}`).toEqual(fresh);
   }
 });

@@ -248,6 +248,8 @@ const BAD: Readonly<Record<string, readonly string[]>> = {
   DO_SECURE_HASH: ["", "yes", "True", "1"],
   DELAYED_DELETE: notOffered(["true", ""]),
   MAX_BODY_BYTES: [...NO_INTEGERS, "-1"],
+  PROJECT_UPLOAD_QUOTA: NO_INTEGERS,
+  PROJECT_IMPORT_QUOTA: NO_INTEGERS,
   IMAGE_CACHE: ["", "yes", "true", "ON", "1"],
   IMAGE_CACHE_MAX_SIZE: [...NO_INTEGERS, "-1", "10GB"],
   IMAGE_CACHE_STALL_TIME: [...NO_INTEGERS, "0", "-1", "2592001"],

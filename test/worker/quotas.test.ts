@@ -11,7 +11,9 @@ import {
   sources,
   stage,
 } from "../support/imports.ts";
+import { OPEN_LOCATIONS } from "../support/locations.ts";
 import { Service } from "../support/service.ts";
+import { storedKeys } from "../support/stored-bytes.ts";
 import { TWO_BUCKETS } from "../support/stores.ts";
 import { TestedObject } from "../support/tested-object.ts";
 import { Tus } from "../support/tus.ts";
@@ -73,8 +75,12 @@ async function sumOf(project: string) {
        coalesce(sum(iif(live, coalesce(size, 0) * copies, 0)), 0) AS size,
        coalesce(sum(iif(live AND (status IN ('uploading', 'importing') OR copying), coalesce(size, 0), 0)), 0)
          AS stage,
-       coalesce(sum(iif(live AND status <> 'uploading', reserved, 0)), 0) AS reserved_size,
-       coalesce(sum(iif(live AND status = 'uploading', reserved, 0)), 0) AS reserved_stage
+       coalesce(sum(iif(live AND status <> 'uploading', reserved, 0) + open_upload_bytes), 0)
+         AS reserved_size,
+       coalesce(sum(iif(live AND status = 'uploading', reserved, 0)), 0) AS reserved_stage,
+       coalesce(sum(open_uploads), 0) AS open_uploads,
+       coalesce(sum(live AND json_extract(properties, '$.os_glance_import_task') IS NOT NULL), 0) AS jobs,
+       coalesce(sum(iif(live AND staged IS NOT NULL, coalesce(size, 0), 0)), 0) AS staged
      FROM (SELECT *, status NOT IN ('deleted', 'killed', 'pending_delete') AS live,
          status IN ('saving', 'uploading', 'importing') AS moving,
          json_array_length(locations) AS copies,
@@ -97,7 +103,10 @@ async function expectOver(response: Response, name: string): Promise<void> {
 beforeEach(async () => {
   stopTime();
   // Each test has its projects for itself.
-  await env.DB.prepare("UPDATE images SET status = 'deleted' WHERE status <> 'deleted'").run();
+  await env.DB.prepare(
+    `UPDATE images SET status = 'deleted', open_uploads = 0, open_upload_bytes = 0
+     WHERE status <> 'deleted'`,
+  ).run();
 });
 afterEach(resumeTime);
 
@@ -371,6 +380,158 @@ describe("resumable uploads", () => {
   });
 });
 
+describe("resumable uploads of unknown length", () => {
+  const DEFERRED = { "upload-defer-length": "1" };
+
+  it("are granted what comes before it is stored, and stop at the limit", async () => {
+    const service = limited({ image_size_total: 5 });
+    const tus = new Tus(service);
+    await service.createActive(owner, bytesOf(2 * MiB));
+    const { id } = await service.createEmpty(owner);
+    const upload = await tus.create(owner, id, DEFERRED);
+    expect(await rowOf(owner.projectId)).toMatchObject({ open_uploads: 1, reserved_size: 0 });
+    await tus.patch(owner, upload, 0, bytesOf(2 * MiB));
+    // No more than what has come stays granted behind the request.
+    expect(await rowOf(owner.projectId)).toMatchObject({ reserved_size: 2 * MiB });
+    await expectOver(await tus.send(owner, upload, 2 * MiB, bytesOf(40 * MiB)), "image_size_total");
+    const offset = await tus.offset(owner, upload);
+    expect(offset).toBeLessThan(4 * MiB);
+    expect(await rowOf(owner.projectId)).toMatchObject({ reserved_size: offset });
+    const other = await service.createEmpty(owner);
+    const headers = { "content-length": String(2 * MiB) };
+    await expectOver(
+      await service.upload(owner, other.id, bytesOf(2 * MiB), headers),
+      "image_size_total",
+    );
+    await tus.patch(owner, upload, offset, bytesOf(3 * MiB - offset), {
+      "upload-length": String(3 * MiB),
+    });
+    const { image } = await finishImport(service, id);
+    expect(image).toMatchObject({ status: "active", size: 3 * MiB });
+    expect(await rowOf(owner.projectId)).toMatchObject({ open_uploads: 0, reserved_size: 0 });
+    expect(await rowOf(owner.projectId)).toEqual(await sumOf(owner.projectId));
+  });
+
+  it("store no part that there is no room for", async () => {
+    const service = limited({ image_size_total: 20 });
+    const tus = new Tus(service);
+    const { id } = await service.createEmpty(owner);
+    const upload = await tus.create(owner, id, DEFERRED);
+    // Parts have 16 MiB; the second one is refused on its way.
+    await expectOver(await tus.send(owner, upload, 0, bytesOf(60 * MiB)), "image_size_total");
+    expect(await tus.offset(owner, upload)).toBeLessThanOrEqual(20 * MiB);
+    expect((await rowOf(owner.projectId)).reserved_size).toBeLessThanOrEqual(20 * MiB);
+    await tus.terminate(owner, upload);
+    expect(await rowOf(owner.projectId)).toMatchObject({ open_uploads: 0, reserved_size: 0 });
+  });
+
+  it("cannot be told a length that there is no room for", async () => {
+    const service = limited({ image_size_total: 3 });
+    const tus = new Tus(service);
+    const { id } = await service.createEmpty(owner);
+    const upload = await tus.create(owner, id, DEFERRED);
+    await tus.patch(owner, upload, 0, bytesOf(MiB));
+    const tooLong = { "upload-length": String(4 * MiB) };
+    await expectOver(await tus.send(owner, upload, MiB, bytesOf(MiB), tooLong), "image_size_total");
+    expect(await rowOf(owner.projectId)).toMatchObject({ reserved_size: MiB });
+    expect((await tus.head(owner, upload)).headers.get("upload-defer-length")).toBe("1");
+  });
+});
+
+describe("open uploads of an image that gets its data by another way", () => {
+  async function withOpen(service: Service) {
+    const tus = new Tus(service);
+    const { id } = await service.createEmpty(owner);
+    const upload = await tus.create(owner, id, { "upload-length": String(3 * MiB) });
+    await tus.patch(owner, upload, 0, bytesOf(MiB));
+    return { id, tus, upload };
+  }
+
+  it("stay charged while that is on its way, and as long as it comes to nothing", async () => {
+    const service = limited({ image_size_total: 5 });
+    const { id } = await withOpen(service);
+    const body = bodyOf(async function* () {
+      yield bytesOf(MiB);
+      expect(await rowOf(owner.projectId)).toMatchObject({ open_uploads: 1 });
+      const other = await service.createEmpty(owner);
+      const headers = { "content-length": String(2 * MiB) };
+      await expectOver(
+        await service.upload(owner, other.id, bytesOf(2 * MiB), headers),
+        "image_size_total",
+      );
+    });
+    const headers = { "x-openstack-image-size": String(2 * MiB) };
+    expect((await service.upload(owner, id, body, headers)).status).toBe(400);
+    expect(await rowOf(owner.projectId)).toMatchObject({ reserved_size: 3 * MiB });
+    expect(await rowOf(owner.projectId)).toEqual(await sumOf(owner.projectId));
+  });
+
+  it.each(["file", "import", "location"])("end with it, and are gone: by %s", async (way) => {
+    const service = new Service({ settings: OPEN_LOCATIONS });
+    const { id, tus, upload } = await withOpen(service);
+    if (way === "file") {
+      expect((await service.upload(owner, id, bytesOf(MiB))).status).toBe(204);
+    } else if (way === "import") {
+      expect((await stage(service, owner, id, bytesOf(MiB))).status).toBe(204);
+      await beginImport(service, owner, id, "glance-direct");
+    } else {
+      const value = { url: source.fileUrl({ size: MiB }), metadata: {} };
+      const patch = [{ op: "add", path: "/locations/-", value }];
+      const response = await service.call(owner, "PATCH", `/v2/images/${id}`, { patch });
+      expect(response.status, await response.text()).toBe(200);
+    }
+    await new TestedObject(id).ringAll(service.env);
+    await new TestedObject(id).ringAll(service.env);
+    expect(await service.show(owner, id)).toMatchObject({ status: "active", size: MiB });
+    expect(await rowOf(owner.projectId)).toMatchObject({ open_uploads: 0, reserved_size: 0 });
+    expect((await tus.send(owner, upload, MiB, bytesOf(2 * MiB))).status).toBe(409);
+    expect((await tus.head(owner, upload)).status).toBe(404);
+    await new TestedObject(id).untilAtRest(service.env);
+    expect(await storedKeys(id)).toHaveLength(way === "location" ? 0 : 1);
+  });
+});
+
+describe("what a project may have open", () => {
+  it("PROJECT_UPLOAD_QUOTA: so many resumable uploads and no more, however many come at once", async () => {
+    const service = new Service({ settings: { STORES, PROJECT_UPLOAD_QUOTA: "5" } });
+    const tus = new Tus(service);
+    const images = await Promise.all(Array.from({ length: 12 }, () => service.createEmpty(owner)));
+    const answers = await Promise.all(
+      images.map(({ id }) => tus.begin(owner, id, { "upload-length": "5" })),
+    );
+    expect(answers.filter(({ status }) => status === 201)).toHaveLength(5);
+    const refused = answers.filter(({ status }) => status !== 201);
+    for (const answer of refused) await expectOver(answer, "open_resumable_uploads");
+    expect(await rowOf(owner.projectId)).toMatchObject({ open_uploads: 5 });
+    const { id } = await service.createEmpty(stranger);
+    expect((await tus.begin(stranger, id, { "upload-length": "5" })).status).toBe(201);
+    const done = answers.find(({ status }) => status === 201)?.headers.get("location") ?? "";
+    await tus.patch(owner, new URL(done).pathname, 0, "hello");
+    const late = await service.createEmpty(owner);
+    expect((await tus.begin(owner, late.id, { "upload-length": "5" })).status).toBe(201);
+    expect(await rowOf(owner.projectId)).toEqual(await sumOf(owner.projectId));
+  });
+
+  it("is mended by the alarm where the object died between its ledger and the row", async () => {
+    const service = limited({ image_size_total: 9 });
+    const { id } = await service.createEmpty(owner);
+    await new Tus(service).create(owner, id, { "upload-length": String(MiB) });
+    const sql = "UPDATE images SET open_uploads = 7, open_upload_bytes = 8388608 WHERE id = ?";
+    await env.DB.prepare(sql).bind(id).run();
+    passTime(86_401);
+    await new TestedObject(id).ringAll(service.env);
+    expect(await rowOf(owner.projectId)).toMatchObject({ open_uploads: 0, reserved_size: 0 });
+  });
+
+  it("no grant is less than nothing, by the database itself", async () => {
+    const { id } = await new Service().createEmpty(owner);
+    for (const column of ["reserved", "open_uploads", "open_upload_bytes"]) {
+      const less = env.DB.prepare(`UPDATE images SET ${column} = -1 WHERE id = ?`).bind(id).run();
+      await expect(less).rejects.toThrow("less than nothing");
+    }
+  });
+});
+
 describe("user_storage_quota", () => {
   const quota = (text: string) => new Service({ settings: { STORES, USER_STORAGE_QUOTA: text } });
 
@@ -402,7 +563,10 @@ describe("user_storage_quota", () => {
 
 it("12 §5: usage is read off one row, which is the sum over the images after anything that was done", async () => {
   const service = limited({ image_size_total: 12, image_stage_total: 6, image_count_total: 6 });
-  const steps = ["create", "upload", "fail", "stage", "import", "delete", "give", "copy"] as const;
+  const steps = [
+    ...(["create", "upload", "fail", "stage", "import", "delete", "give", "copy"] as const),
+    ...(["open", "open deferred", "send", "end"] as const),
+  ];
   const step = fc.tuple(
     fc.constantFrom(...steps),
     fc.nat(9),
@@ -447,6 +611,17 @@ async function doStep(service: Service, what: string, id: string, size: number, 
       return service.call(admin, "PATCH", path, {
         patch: [{ op: "replace", path: "/owner", value: stranger.projectId }],
       });
+    case "open":
+      return new Tus(service).begin(owner, id, { "upload-length": String(size) });
+    case "open deferred":
+      return new Tus(service).begin(owner, id, { "upload-defer-length": "1" });
+    case "send":
+    case "end": {
+      const [upload] = await new TestedObject(id).resumables();
+      const address = `${path}/uploads/${upload?.id}`;
+      if (what === "end") return new Tus(service).terminate(owner, address);
+      return new Tus(service).send(owner, address, 0, bytesOf(size));
+    }
     default:
       await callImport(service, admin, id, { method: { name: "copy-image" }, all_stores: true });
       return new TestedObject(id).untilAtRest(service.env);

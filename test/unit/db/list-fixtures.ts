@@ -60,6 +60,7 @@ export function anImage(sketch: ImageSketch): Image {
     locations: [],
     staged: null,
     reservedBytes: 0,
+    openUploads: { count: 0, bytes: 0 },
     ...sketch,
   };
 }

@@ -51,6 +51,7 @@ export function anImage(changes: Partial<Image> = {}): Image {
     locations: [],
     staged: null,
     reservedBytes: 0,
+    openUploads: { count: 0, bytes: 0 },
     ...changes,
   };
 }

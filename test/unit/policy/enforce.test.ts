@@ -41,6 +41,7 @@ function image(visibility: Image["visibility"], owner: string | null = "p1"): Im
     locations: [],
     staged: null,
     reservedBytes: 0,
+    openUploads: { count: 0, bytes: 0 },
   };
 }
 
