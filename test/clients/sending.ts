@@ -36,17 +36,23 @@ export interface Answer {
   readonly body: string;
 }
 
-/** The answer to a request, which may come before its body is sent. Fails when the connection ends without one. */
-export async function answerTo(request: ClientRequest): Promise<Answer> {
-  const [response] = (await once(request, "response")) as [IncomingMessage];
-  // What else befalls the connection changes nothing of it.
+/**
+ * The answer to a request, which may come before its body is sent. Fails when the connection ends without one; whoever
+ * writes the body may look at it later.
+ */
+export function answerTo(request: ClientRequest): Promise<Answer> {
+  // What befalls the connection behind the answer changes nothing of it.
   request.on("error", () => undefined);
+  const answer = readAnswer(request);
+  answer.catch(() => undefined);
+  return answer;
+}
+
+async function readAnswer(request: ClientRequest): Promise<Answer> {
+  const [response] = (await once(request, "response")) as [IncomingMessage];
   const body = await text(response);
-  return {
-    status: response.statusCode ?? 0,
-    retryAfter: response.headers["retry-after"],
-    body,
-  };
+  const { statusCode: status = 0, headers } = response;
+  return { status, retryAfter: headers["retry-after"], body };
 }
 
 /** Writes as fast as the other side takes it, or as `bytesPerSecond` allows, until all is written or the request is over. */

@@ -21,10 +21,10 @@ export class Scene {
     this.#removeState = removeState;
   }
 
-  static async open(): Promise<Scene> {
+  static async open(vars: Readonly<Record<string, string>> = {}): Promise<Scene> {
     const state = await makeStateDir();
     const source = await startSourceServer();
-    const server = await startServer(state.path, settings, ["--quiet"]);
+    const server = await startServer(state.path, { ...settings, ...vars }, ["--quiet"]);
     return new Scene(server, source, state.remove);
   }
 
