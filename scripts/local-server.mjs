@@ -18,8 +18,33 @@ import { configPath, projectDir, runWrangler } from "./wrangler.mjs";
 
 /** @typedef {import("@cloudflare/workers-types").D1Database} D1Database */
 
+const config = unstable_readConfig({ config: configPath });
+
 /** The settings of wrangler.toml with their defaults. */
-export const defaultSettings = unstable_readConfig({ config: configPath }).vars;
+export const defaultSettings = config.vars;
+
+/** What else of the Worker's environment has its place: none of these is a secret of somebody's own. */
+export const bindingNames = [
+  ...[...config.d1_databases, ...config.r2_buckets].map(({ binding }) => binding),
+  ...config.durable_objects.bindings.map((/** @type {{ name: string }} */ { name }) => name),
+  ...["DISK", "DEVELOPMENT"],
+];
+
+/** The users of a server that is given no others. */
+export const developmentIdentity = await readFile(join(projectDir, "dev/identity.json"), "utf8");
+
+/**
+ * What is set in a `.dev.vars` beside wrangler.toml, secrets and settings alike.
+ * @param {string} [path] of wrangler.toml
+ */
+export function readDevVars(path = configPath) {
+  const { workerOptions } = unstable_getMiniflareWorkerOptions(path);
+  // Wrangler gives one list of what is in the two files.
+  const { bindings } = /** @type {Partial<WorkerOptions>} */ (workerOptions);
+  return Object.fromEntries(
+    Object.entries({ ...bindings }).filter(([name, value]) => value !== defaultSettings[name]),
+  );
+}
 
 /**
  * Bundles the Worker as a deployment would, and gives the path of its module.
@@ -141,8 +166,8 @@ function localStores(defaultStore) {
 }
 
 /**
- * Starts the Worker on `host:port`. `vars` override settings, `onLog` gets each line the Worker logs. Uploads go to
- * `store` by themselves.
+ * Starts the Worker on `host:port`. `vars` override settings and secrets, and both those of `.dev.vars`; `onLog` gets
+ * each line the Worker logs. Uploads go to `store` by themselves. Gives the text of the identity document in use, too.
  * `wrapper` is a module to run in the Worker's place, which imports it as `./index.js`; `beside` makes the options of
  * further workers in the same process from those of the Worker.
  * @param {{
@@ -154,6 +179,15 @@ function localStores(defaultStore) {
 export async function startLocalServer(options) {
   const { stateDir, host, port, store, vars, onLog, wrapper, beside = () => [] } = options;
   const { workerOptions } = unstable_getMiniflareWorkerOptions(configPath);
+  const bindings = {
+    ...defaultSettings,
+    STORES: localStores(store),
+    IDENTITY: developmentIdentity,
+    TOKEN_SECRET: await readTokenSecret(stateDir),
+    ...readDevVars(),
+    DEVELOPMENT: "true",
+    ...vars,
+  };
   const [bundlePath] = await Promise.all([
     bundleWorker(stateDir),
     // Done when the port opens, so that nobody's first request finds no tables.
@@ -176,14 +210,7 @@ export async function startLocalServer(options) {
         modules: modulePaths.map((path) => ({ type: "ESModule", path })),
         modulesRoot: join(stateDir, "build"),
         serviceBindings,
-        bindings: {
-          ...defaultSettings,
-          STORES: localStores(store),
-          DEVELOPMENT: "true",
-          IDENTITY: await readFile(join(projectDir, "dev/identity.json"), "utf8"),
-          TOKEN_SECRET: await readTokenSecret(stateDir),
-          ...vars,
-        },
+        bindings,
         unsafeDirectSockets: [{ host, port }],
       },
       ...beside({ .../** @type {Partial<WorkerOptions>} */ (workerOptions), serviceBindings }),
@@ -193,5 +220,5 @@ export async function startLocalServer(options) {
   });
   const miniflare = await run(setup);
   const database = await miniflare.getD1Database("DB");
-  return { database, stop: () => miniflare.dispose() };
+  return { database, identity: String(bindings.IDENTITY), stop: () => miniflare.dispose() };
 }

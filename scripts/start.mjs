@@ -1,12 +1,18 @@
 // @ts-check
 // `npm start`: Glimpse on this machine, ready to use.
 
+import { readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import net from "node:net";
 import { join, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { cloudsYaml } from "./clouds.mjs";
-import { defaultSettings, startLocalServer } from "./local-server.mjs";
+import { cloudsOf, cloudsYaml, developmentClouds } from "./clouds.mjs";
+import {
+  bindingNames,
+  defaultSettings,
+  developmentIdentity,
+  startLocalServer,
+} from "./local-server.mjs";
 import { fileRefusal, listen, lockState, makeWritable } from "./state-dir.mjs";
 import { projectDir, Refusal } from "./wrangler.mjs";
 
@@ -20,6 +26,10 @@ Usage: npm start -- [options]
   --state DIR        where images and metadata are kept (default .wrangler/state)
   --store disk|r2    where uploads go: a directory, or the simulator of R2, which is slower and is what tests
                      and deployments use (default disk). Images stay where they are
+  --identity FILE    users and projects of your own, made with npm run identity (default dev/identity.json)
+  --secret NAME=VALUE
+                     a secret, such as the keys of an S3 store; may be repeated. Other users of this machine may
+                     see it in the list of processes: the file .dev.vars here, of lines NAME=VALUE, is for others
   --var NAME=VALUE   override a setting of wrangler.toml; may be repeated
   --quiet            do not print the log
   --help             print this text
@@ -34,6 +44,8 @@ function readOptions(args) {
       host: { type: "string", default: "127.0.0.1" },
       state: { type: "string", default: join(projectDir, ".wrangler/state") },
       store: { type: "string", default: "disk" },
+      identity: { type: "string" },
+      secret: { type: "string", multiple: true, default: [] },
       var: { type: "string", multiple: true, default: [] },
       quiet: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
@@ -44,7 +56,23 @@ function readOptions(args) {
     throw new Refusal(`--port must be a number from 1 to 65535, not '${values.port}'.`);
   }
   const store = readStore(values.store);
-  return { ...values, port, store, stateDir: resolve(values.state), vars: readVars(values.var) };
+  const vars = {
+    ...(values.identity !== undefined && { IDENTITY: readIdentity(values.identity) }),
+    ...readSecrets(values.secret),
+    ...readVars(values.var),
+  };
+  return { ...values, port, store, stateDir: resolve(values.state), vars };
+}
+
+/** @param {string} path */
+function readIdentity(path) {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    const isMissing = error instanceof Error && "code" in error && error.code === "ENOENT";
+    const reason = isMissing ? "there is no such file" : error;
+    throw new Refusal(`--identity ${path} cannot be read: ${reason}.`);
+  }
 }
 
 /**
@@ -58,9 +86,7 @@ function readStore(name) {
 
 /** @param {string[]} pairs */
 function readVars(pairs) {
-  /** @type {Record<string, string>} */
-  const vars = {};
-  for (const pair of pairs) {
+  const vars = pairs.map((pair) => {
     const [, name, value] = /^([^=]+)=(.*)$/s.exec(pair) ?? [];
     if (name === undefined || value === undefined) {
       throw new Refusal(`--var must look like NAME=VALUE, not '${pair}'.`);
@@ -68,9 +94,29 @@ function readVars(pairs) {
     if (!(name in defaultSettings)) {
       throw new Refusal(`--var: wrangler.toml has no setting named ${name}.`);
     }
-    vars[name] = value;
-  }
-  return vars;
+    return [name, value];
+  });
+  return Object.fromEntries(vars);
+}
+
+/** @param {string[]} pairs of which no message quotes a value */
+function readSecrets(pairs) {
+  const secrets = pairs.map((pair) => {
+    const [, name, value] = /^([a-z_]\w*)=(.*)$/is.exec(pair) ?? [];
+    if (name === undefined || value === undefined) {
+      throw new Refusal(
+        "--secret must look like NAME=VALUE, with a name of letters, digits and _.",
+      );
+    }
+    if (name in defaultSettings) {
+      throw new Refusal(`--secret: ${name} is a setting of wrangler.toml; use --var.`);
+    }
+    if (bindingNames.includes(name)) {
+      throw new Refusal(`--secret: ${name} is what the server gives the Worker by itself.`);
+    }
+    return [name, value];
+  });
+  return Object.fromEntries(secrets);
 }
 
 /**
@@ -143,23 +189,28 @@ async function serve({ host, port, stateDir, store, vars, quiet }) {
   const reachable = ["0.0.0.0", "::"].includes(host) ? "127.0.0.1" : host;
   const url = `http://${net.isIPv6(reachable) ? `[${reachable}]` : reachable}:${port}`;
   await waitUntilHealthy(url);
-  const clouds = cloudsYaml(url);
+  const isOwn = server.identity !== developmentIdentity;
+  const clouds = isOwn ? cloudsOf(server.identity) : developmentClouds;
+  const yaml = cloudsYaml(url, clouds);
   const cloudsPath = join(stateDir, "clouds.yaml");
-  await writeFile(cloudsPath, clouds);
+  await writeFile(cloudsPath, yaml);
+  const who = isOwn
+    ? "your users. Passwords\nare asked for, or come from OS_PASSWORD"
+    : "a member (glimpse), a reader, a member of\nanother project and an administrator";
   const seconds = ((performance.now() - startedAtMs) / 1000).toFixed(1);
   console.log(`
 Glimpse answers on ${url} after ${seconds} s. Its state is in ${shorten(stateDir)}.
 
-This clouds.yaml, also in ${shorten(cloudsPath)}, names a member (glimpse), a reader, a member of
-another project and an administrator:
+This clouds.yaml, also in ${shorten(cloudsPath)}, names ${who}:
 
-${clouds}
+${yaml}
 Try, in another terminal:
 
   export OS_CLIENT_CONFIG_FILE=${cloudsPath}
-  openstack --os-cloud glimpse image create --file package.json --disk-format raw first-image
+  openstack --os-cloud ${clouds[0]?.name} image create --file package.json --disk-format raw first-image
 `);
-  if (!isLoopback(host)) console.error(networkWarning(host));
+  const isPublic = JSON.parse(server.identity).development === true;
+  if (isPublic && !isLoopback(host)) console.error(networkWarning(host));
 }
 
 /** @param {string} host */
@@ -171,8 +222,8 @@ function isLoopback(host) {
 const networkWarning = (host) => `
 WARNING: THIS SERVER IS OPEN TO THE NETWORK (--host ${host}).
 Its users, an administrator among them, have the passwords of dev/identity.json, which everybody knows:
-whoever reaches it can read, change and delete every image. README.md › Deploy has the way to users of
-your own.
+whoever reaches it can read, change and delete every image. With --identity FILE it has users of your own:
+npm run identity -- new makes such a file.
 `;
 
 /** @param {string} path */

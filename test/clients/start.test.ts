@@ -1,10 +1,13 @@
 import { type ExecFileOptions, execFile } from "node:child_process";
+import { pbkdf2Sync } from "node:crypto";
 import { once } from "node:events";
-import { chmod, stat, symlink, writeFile } from "node:fs/promises";
+import { chmod, copyFile, readFile, stat, symlink, writeFile } from "node:fs/promises";
+import { createServer as createHttpServer } from "node:http";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { defaultSettings } from "../../scripts/local-server.mjs";
+import { defaultSettings, readDevVars } from "../../scripts/local-server.mjs";
+import { Glimpse } from "./glimpse.ts";
 import { ImageApi } from "./image-api.ts";
 import { poll } from "./poll.ts";
 import { findFreePort, killServers, makeStateDir, startServer } from "./server.ts";
@@ -63,6 +66,16 @@ describe("npm start refuses in one sentence", () => {
     [["--store", "s3"], "--store must be disk or r2, not 's3'."],
     [["--var", "AUTH"], "--var must look like NAME=VALUE, not 'AUTH'."],
     [["--var", "COLOUR=red"], "--var: wrangler.toml has no setting named COLOUR."],
+    [
+      ["--secret", "no value"],
+      "--secret must look like NAME=VALUE, with a name of letters, digits and _.",
+    ],
+    [["--secret", "AUTH=builtin"], "--secret: AUTH is a setting of wrangler.toml; use --var."],
+    [["--secret", "DB=x"], "--secret: DB is what the server gives the Worker by itself."],
+    [
+      ["--identity", "/nowhere/users.json"],
+      "--identity /nowhere/users.json cannot be read: there is no such file.",
+    ],
   ])("%j", async (options, sentence) => {
     expect(await start(...options)).toEqual({ code: 1, stdout: "", stderr: `${sentence}\n` });
   });
@@ -236,6 +249,69 @@ describe("npm start", () => {
       }
       await server.stop();
     }
+  });
+
+  it("serves users of one's own, and none else", async () => {
+    const password = "correct horse";
+    const salt = Buffer.alloc(16);
+    const hash = pbkdf2Sync(password, salt, 1000, 32, "sha256").toString("base64url");
+    const user = {
+      ...{ id: "7", name: "Ada: the 1st", roles: { p1: ["admin"] } },
+      password: `pbkdf2-sha256$1000$${salt.toString("base64url")}$${hash}`,
+    };
+    const document = { projects: [{ id: "p1", name: "main" }], users: [user] };
+    const path = join(state.path, "users.json");
+    await writeFile(path, JSON.stringify(document));
+    const server = await startServer(state.path, {}, ["--identity", path, "--host", "0.0.0.0"]);
+    const glimpse = (cloud: string) =>
+      new Glimpse(state.path, {
+        ...{ OS_CLIENT_CONFIG_FILE: server.cloudsPath, OS_CLOUD: cloud, OS_PASSWORD: password },
+      });
+    expect(await glimpse("Ada: the 1st").succeed("list")).toEqual([]);
+    await expect(ImageApi.signIn(server.url, "glimpse-admin")).rejects.toThrow("401");
+    await server.stop();
+    expect(server.output()).not.toContain("WARNING");
+    expect(await readFile(server.cloudsPath, "utf8")).not.toContain("password:");
+  });
+
+  it("gives the Worker secrets, such as the keys of an S3 store", async () => {
+    const asked: string[] = [];
+    const bucket = createHttpServer((request, response) => {
+      asked.push(String(request.headers.authorization));
+      request.resume().once("end", () => response.writeHead(403).end());
+    }).listen(0, "127.0.0.1");
+    await once(bucket, "listening");
+    const address = bucket.address();
+    const endpoint = `http://127.0.0.1:${typeof address === "object" ? address?.port : ""}`;
+    const mine = { id: "mine", type: "s3", endpoint, bucket: "images", region: "auto" };
+    const vars = { STORES: JSON.stringify([{ ...mine, credentials: "MINE" }]) };
+    const refused = await start(
+      "--port",
+      String(await findFreePort()),
+      "--var",
+      `STORES=${vars.STORES}`,
+    );
+    expect(refused.stderr).toContain("MINE_ACCESS_KEY_ID");
+    const secrets = ["MINE_ACCESS_KEY_ID=my-key", "MINE_SECRET_ACCESS_KEY=a=b"];
+    const server = await startServer(
+      state.path,
+      vars,
+      secrets.flatMap((one) => ["--secret", one]),
+    );
+    const api = await ImageApi.signIn(server.url, "glimpse");
+    const { id } = await api.create("in S3");
+    await api.upload(id, [Buffer.from("data")], 4);
+    await server.stop();
+    bucket.close();
+    expect(asked[0]).toContain("Credential=my-key/");
+    expect(server.output()).not.toContain("a=b");
+  });
+
+  it("reads secrets and settings from .dev.vars", async () => {
+    const config = join(state.path, "wrangler.toml");
+    await copyFile(join(import.meta.dirname, "../../wrangler.toml"), config);
+    await writeFile(join(state.path, ".dev.vars"), 'MINE_ACCESS_KEY_ID="k"\nLOG_REQUESTS=none\n');
+    expect(readDevVars(config)).toEqual({ MINE_ACCESS_KEY_ID: "k", LOG_REQUESTS: "none" });
   });
 
   it("prints --help", async () => {
