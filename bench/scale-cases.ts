@@ -1,3 +1,5 @@
+import { VIEWER } from "./scale-data.ts";
+
 /** A list that is asked for in tables of all sizes. */
 export interface ListCase {
   readonly name: string;
@@ -16,7 +18,7 @@ const SORT_KEYS = [
 
 const FILTERS = [
   ...["all", "public", "community", "shared", "private"].map((v) => `visibility=${v}`),
-  ...["owner=project-demo", `owner=${OTHER_PROJECT}`, "member_status=all", "os_hidden=true"],
+  ...[`owner=${VIEWER}`, `owner=${OTHER_PROJECT}`, "member_status=all", "os_hidden=true"],
   ...["name=ubuntu-7", "name=ubuntu-7&sort_key=name&sort_dir=asc", "tag=os:3", "tag=batch-7"],
   ...["os_distro=distro-3", "instance_uuid=instance-502", "status=active", "status=queued"],
   ...["disk_format=iso", "container_format=ova", `checksum=${"0".repeat(29)}1f6`],

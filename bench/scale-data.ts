@@ -1,7 +1,8 @@
 import type { D1Database } from "@cloudflare/workers-types";
+import { DEMO_PROJECT } from "../test/clients/development-ids.ts";
 
 /** Whose lists are measured. It owns 200 images and has accepted 40 of others, at every size of the table. */
-export const VIEWER = "project-demo";
+export const VIEWER = DEMO_PROJECT;
 const VIEWER_OWNS = 200;
 const VIEWER_SHARES = 40;
 const PROJECTS = 2000;

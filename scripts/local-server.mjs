@@ -12,6 +12,7 @@ import {
   unstable_readConfig,
   unstable_splitSqlQuery,
 } from "wrangler";
+import { renameDevelopmentIds } from "./development-ids.mjs";
 import { createLedger, listApplied, readPending } from "./migrations.mjs";
 import { guarded } from "./runtime-guard.mjs";
 import { configPath, projectDir, runWrangler } from "./wrangler.mjs";
@@ -97,8 +98,9 @@ const run = (setup) =>
  * Brings the database up to date before anything else has it, in a process of its own that opens no port.
  * @param {Partial<WorkerOptions>} workerOptions
  * @param {string} stateDir
+ * @param {boolean} isDevelopment whether the development users are served
  */
-async function prepareDatabase({ d1Databases }, stateDir) {
+async function prepareDatabase({ d1Databases }, stateDir, isDevelopment) {
   const miniflare = await run(
     convertV4MiniflareOptions({
       workers: [
@@ -108,7 +110,9 @@ async function prepareDatabase({ d1Databases }, stateDir) {
     }),
   );
   try {
-    await applyMigrations(await miniflare.getD1Database("DB"));
+    const database = await miniflare.getD1Database("DB");
+    await applyMigrations(database);
+    if (isDevelopment) await renameDevelopmentIds(database, stateDir);
   } finally {
     await miniflare.dispose();
   }
@@ -191,7 +195,11 @@ export async function startLocalServer(options) {
   const [bundlePath] = await Promise.all([
     bundleWorker(stateDir),
     // Done when the port opens, so that nobody's first request finds no tables.
-    prepareDatabase(/** @type {Partial<WorkerOptions>} */ (workerOptions), stateDir),
+    prepareDatabase(
+      /** @type {Partial<WorkerOptions>} */ (workerOptions),
+      stateDir,
+      bindings.IDENTITY === developmentIdentity,
+    ),
   ]);
   const modulePaths = [bundlePath];
   if (wrapper !== undefined) {

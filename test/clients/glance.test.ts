@@ -2,6 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Commands } from "./commands.ts";
+import { OTHER_PROJECT } from "./development-ids.ts";
 import { cellOf, glanceEnvironment, unwrapped } from "./glance.ts";
 import { killServers, makeStateDir, type Server, startServer } from "./server.ts";
 import { makeBytes, sha512OfFile } from "./test-data.ts";
@@ -120,11 +121,11 @@ describe("glance", () => {
 
   it("shares with a project, which accepts", async () => {
     const id = await create("--name", "shared", "--file", disk);
-    await glance("glimpse", "member-create", id, "project-other");
+    await glance("glimpse", "member-create", id, OTHER_PROJECT);
     expect(await glance("glimpse", "member-list", "--image-id", id)).toContain("pending");
-    await glance("glimpse-other", "member-update", id, "project-other", "accepted");
+    await glance("glimpse-other", "member-update", id, OTHER_PROJECT, "accepted");
     expect(await glance("glimpse-other", "image-list")).toContain(id);
-    await glance("glimpse", "member-delete", id, "project-other");
+    await glance("glimpse", "member-delete", id, OTHER_PROJECT);
     expect(await refused("glimpse-other", "image-show", id)).toContain("404");
   });
 

@@ -19,6 +19,7 @@ export interface ImageRecord {
   readonly id: string;
   readonly status: string;
   readonly size: number | null;
+  readonly owner: string | null;
   readonly os_hash_value: string | null;
   readonly stores?: string;
   readonly os_glance_import_task?: string;
@@ -125,6 +126,11 @@ export class ImageApi {
     const [last] = tasks.toSorted((a, b) => b.created_at.localeCompare(a.created_at));
     if (last === undefined) throw new Error(`The image ${id} has no task.`);
     return last;
+  }
+
+  /** Makes a project a member of an image. */
+  async share(id: string, projectId: string): Promise<void> {
+    await this.#json("POST", `/v2/images/${id}/members`, JSON.stringify({ member: projectId }));
   }
 
   async delete(id: string): Promise<void> {

@@ -8,6 +8,7 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { makeIso, makeQcow2 } from "./bootable.ts";
 import { Commands } from "./commands.ts";
+import { DEMO_PROJECT, DEMO_USER, OTHER_PROJECT } from "./development-ids.ts";
 import { killServers, makeStateDir, type Server, startServer } from "./server.ts";
 import { sha512OfFile } from "./test-data.ts";
 
@@ -89,7 +90,7 @@ describe("a member", () => {
     const name = newName();
     const created = await image("glimpse", "create", name, "--min-disk", "3", "--min-ram", "512");
     expect(created).toMatchObject({ name, status: "queued", min_disk: 3, min_ram: 512 });
-    expect(created).toMatchObject({ visibility: "shared", owner: "project-demo", tags: [] });
+    expect(created).toMatchObject({ visibility: "shared", owner: DEMO_PROJECT, tags: [] });
     expect(await image("glimpse", "show", name)).toMatchObject({
       id: created.id,
       status: "queued",
@@ -195,15 +196,13 @@ describe("a member", () => {
     const { id } = await createWithData("glimpse", name);
     expect(await refused("glimpse-other", "image", "show", id)).toContain("No Image found");
 
-    await openstack("glimpse", "image", "add", "project", id, "project-other");
+    await openstack("glimpse", "image", "add", "project", id, OTHER_PROJECT);
     expect(await listNames("glimpse-other", "--name", name)).toEqual([]);
     expect(await listNames("glimpse-other", "--name", name, "--member-status", "pending")).toEqual([
       name,
     ]);
     const members = await openstack("glimpse", "image", "member", "list", id, "-f", "json");
-    expect(JSON.parse(members)).toMatchObject([
-      { "Member ID": "project-other", Status: "pending" },
-    ]);
+    expect(JSON.parse(members)).toMatchObject([{ "Member ID": OTHER_PROJECT, Status: "pending" }]);
 
     await openstack("glimpse-other", "image", "set", "--accept", id);
     expect(await listNames("glimpse-other", "--name", name)).toEqual([name]);
@@ -213,7 +212,7 @@ describe("a member", () => {
 
     await openstack("glimpse-other", "image", "set", "--reject", id);
     expect(await listNames("glimpse-other", "--name", name)).toEqual([]);
-    await openstack("glimpse", "image", "remove", "project", id, "project-other");
+    await openstack("glimpse", "image", "remove", "project", id, OTHER_PROJECT);
     expect(await refused("glimpse-other", "image", "show", id)).toContain("No Image found");
   });
 
@@ -267,7 +266,7 @@ describe("an administrator", () => {
     await openstack("glimpse-admin", "image", "set", "--property", "checked=yes", id);
     await openstack("glimpse-admin", "image", "set", "--project", "demo", id);
     expect(await image("glimpse", "show", id)).toMatchObject({
-      owner: "project-demo",
+      owner: DEMO_PROJECT,
       properties: { checked: "yes" },
     });
     expect(await refused("glimpse-other", "image", "show", id)).toContain("No Image found");
@@ -294,7 +293,7 @@ describe("a reader", () => {
       ["set", "--name", "mine", id],
       ["set", "--property", "a=b", id],
       ["unset", "--property", "owner_specified.openstack.object", id],
-      ["add", "project", id, "project-other"],
+      ["add", "project", id, OTHER_PROJECT],
       ["delete", id],
     ]) {
       expect(await refused("glimpse-reader", "image", ...args), args.join(" ")).toContain("403");
@@ -316,7 +315,7 @@ describe("another project's member", () => {
       ["show", name],
       ["show", id],
       ["set", "--name", "mine", id],
-      ["add", "project", id, "project-other"],
+      ["add", "project", id, OTHER_PROJECT],
       ["delete", id],
     ]) {
       const complaint = await refused("glimpse-other", "image", ...args);
@@ -352,7 +351,7 @@ describe("what is refused to everybody or to non-administrators", () => {
 
   it("giving an image to another project as a member", async () => {
     const { id } = await image("glimpse", "create", newName());
-    const complaint = await refused("glimpse", "image", "set", "--project", "project-other", id);
+    const complaint = await refused("glimpse", "image", "set", "--project", OTHER_PROJECT, id);
     expect(complaint).toContain("403");
   });
 
@@ -365,13 +364,13 @@ describe("what is refused to everybody or to non-administrators", () => {
 
   it("sharing twice, sharing a private image, accepting for oneself as the owner", async () => {
     const { id } = await image("glimpse", "create", newName());
-    await openstack("glimpse", "image", "add", "project", id, "project-other");
-    const again = await refused("glimpse", "image", "add", "project", id, "project-other");
+    await openstack("glimpse", "image", "add", "project", id, OTHER_PROJECT);
+    const again = await refused("glimpse", "image", "add", "project", id, OTHER_PROJECT);
     expect(again).toContain("409");
-    const accept = ["image", "set", "--accept", "--project", "project-other", id];
+    const accept = ["image", "set", "--accept", "--project", OTHER_PROJECT, id];
     expect(await refused("glimpse", ...accept)).toContain("403");
     const hidden = await image("glimpse", "create", "--private", newName());
-    const refusal = await refused("glimpse", "image", "add", "project", hidden.id, "project-other");
+    const refusal = await refused("glimpse", "image", "add", "project", hidden.id, OTHER_PROJECT);
     expect(refusal).toContain("403");
   });
 
@@ -400,7 +399,7 @@ describe("what is refused to everybody or to non-administrators", () => {
 describe("the built-in identity", () => {
   it("issues tokens and tells the catalog", async () => {
     const token = JSON.parse(await openstack("glimpse", "token", "issue", "-f", "json"));
-    expect(token).toMatchObject({ project_id: "project-demo", user_id: "user-demo" });
+    expect(token).toMatchObject({ project_id: DEMO_PROJECT, user_id: DEMO_USER });
     const catalog = JSON.parse(await openstack("glimpse", "catalog", "list", "-f", "json"));
     expect(catalog.map((entry: { Type: string }) => entry.Type).sort()).toEqual([
       "identity",
@@ -409,8 +408,8 @@ describe("the built-in identity", () => {
   });
 
   it("accepts ids in place of names", async () => {
-    const byId = ["--os-username", "", "--os-user-id", "user-demo"];
-    const scoped = ["--os-project-name", "", "--os-project-id", "project-demo"];
+    const byId = ["--os-username", "", "--os-user-id", DEMO_USER];
+    const scoped = ["--os-project-name", "", "--os-project-id", DEMO_PROJECT];
     expect(await openstack("glimpse", ...byId, ...scoped, "image", "list")).toContain("ID");
   });
 
@@ -418,7 +417,7 @@ describe("the built-in identity", () => {
     const token = JSON.parse(await openstack("glimpse", "token", "issue", "-f", "json"));
     const listed = await commands.succeed([
       ...["openstack", "--os-auth-type", "token", "--os-auth-url", `${server.url}/identity/v3`],
-      ...["--os-token", token.id, "--os-project-id", "project-demo", "image", "list", "-f", "json"],
+      ...["--os-token", token.id, "--os-project-id", DEMO_PROJECT, "image", "list", "-f", "json"],
     ]);
     expect(JSON.parse(listed)).toBeInstanceOf(Array);
   });

@@ -6,7 +6,9 @@ import { createServer as createHttpServer } from "node:http";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { RENAMED } from "../../scripts/development-ids.mjs";
 import { defaultSettings, readDevVars } from "../../scripts/local-server.mjs";
+import { DEMO_PROJECT } from "./development-ids.ts";
 import { Glimpse } from "./glimpse.ts";
 import { ImageApi } from "./image-api.ts";
 import { poll } from "./poll.ts";
@@ -312,6 +314,45 @@ describe("npm start", () => {
     await copyFile(join(import.meta.dirname, "../../wrangler.toml"), config);
     await writeFile(join(state.path, ".dev.vars"), 'MINE_ACCESS_KEY_ID="k"\nLOG_REQUESTS=none\n');
     expect(readDevVars(config)).toEqual({ MINE_ACCESS_KEY_ID: "k", LOG_REQUESTS: "none" });
+  });
+
+  it("keeps the images of a state directory from before the users' ids were as Keystone's, once", async () => {
+    const present = await readFile(join(import.meta.dirname, "../../dev/identity.json"), "utf8");
+    const former = Object.entries(RENAMED).reduce(
+      (text, [before, after]) => text.replaceAll(after, before),
+      present,
+    );
+    expect(former).toContain('"user-demo"');
+    const path = join(state.path, "former.json");
+    await writeFile(path, former);
+    const asBefore = ["--identity", path];
+    const quota = { USER_STORAGE_QUOTA: "5MB" };
+
+    let server = await startServer(state.path, {}, asBefore);
+    let api = await ImageApi.signIn(server.url, "glimpse");
+    const { id, owner } = await api.create("kept");
+    expect(owner).toBe("project-demo");
+    expect(await api.upload(id, makeBytes(3), 3 * MiB)).toBe(204);
+    await api.share(id, "project-other");
+    await server.stop();
+
+    server = await startServer(state.path, quota);
+    api = await ImageApi.signIn(server.url, "glimpse");
+    expect(await api.show(id)).toMatchObject({ id, owner: DEMO_PROJECT });
+    const other = await ImageApi.signIn(server.url, "glimpse-other");
+    expect(await other.show(id)).toMatchObject({ id });
+    // What it takes up counts for its project.
+    const { id: more } = await api.create("more");
+    expect(await api.upload(more, makeBytes(3), 3 * MiB)).toBe(413);
+    await server.stop();
+
+    server = await startServer(state.path, {}, asBefore);
+    api = await ImageApi.signIn(server.url, "glimpse");
+    const { id: own } = await api.create("of somebody's own project of that name");
+    await server.stop();
+    server = await startServer(state.path);
+    await expect((await ImageApi.signIn(server.url, "glimpse")).show(own)).rejects.toThrow("404");
+    await server.stop();
   });
 
   it("prints --help", async () => {
