@@ -1,6 +1,7 @@
 import type { ByteRange } from "../blob/store.ts";
 import { findInCache } from "../db/cache-entries.ts";
 import { type FoundImage, findImage } from "../db/images.ts";
+import { noteDamagedCopy } from "../db/metrics.ts";
 import { type CacheEntry, cachedCopyOf, isOwnCopy } from "../domain/cache-entry.ts";
 import { Fault } from "../domain/fault.ts";
 import type { Image, Location } from "../domain/image.ts";
@@ -93,7 +94,7 @@ async function readFirstCopy(
       const blob = await ctx.openStore(store).read(key, range);
       if (blob?.size === image.size) return blob.body;
       await blob?.body.cancel();
-      log({ event: "copy_damaged", image_id: image.id, store, bytes: blob?.size ?? null });
+      ctx.waitUntil(noteDamagedCopy(ctx.db, { imageId: image.id, store, bytes: blob?.size }));
       if (blob !== undefined) failure = new Error(`image ${image.id} has lost bytes in ${store}`);
     } catch (error) {
       log({ event: "copy_unreadable", image_id: image.id, store, error: String(error) });
@@ -103,10 +104,17 @@ async function readFirstCopy(
   throw failure;
 }
 
-/** HEAD /v2/images/{image_id}/file: what GET says of the whole, without a word to the store (ours, not Glance's). */
+/** HEAD /v2/images/{image_id}/file: what GET says of the whole, bytes that are gone included (ours, not Glance's). */
 export async function headImageData(ctx: Context): Promise<Response> {
   const answer = await prepareDownload(ctx);
   if (answer instanceof Response) return answer;
+  const body = await readFirstCopy(ctx, answer, undefined).catch(async (error: unknown) => {
+    // The cache may have what no store has any more.
+    const cached = isServedFromCache(ctx, answer) ? await readCached(ctx, answer) : undefined;
+    if (cached === undefined) throw error;
+    return cached;
+  });
+  await body.cancel();
   return new Response(null, { headers: answer.headers });
 }
 

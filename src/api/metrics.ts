@@ -77,6 +77,14 @@ function familiesOf({ images, projects, events }: Metrics): Family[] {
       "Imports and added locations that have ended, by method and result.",
       imports.map(({ way, result, total }) => [{ method: way, result }, total]),
     ),
+    counter(
+      "glimpse_damaged_copies_total",
+      "Reads that found a copy of an image's data missing from its store, or of another size.",
+      countedBy("damaged copy").map(([{ way, result }, total]) => [
+        { store: way, found: result },
+        total,
+      ]),
+    ),
   ];
 }
 

@@ -25,17 +25,37 @@ export async function readMetrics(db: Database) {
 export type Metrics = Awaited<ReturnType<typeof readMetrics>>;
 
 /** Leases and deadlines that run out are known to an image's object alone, which counts them here when it gives up. */
-export async function countLapse(db: Database, way: "file" | "stage" | "resumable-upload") {
+export function countLapse(db: Database, way: "file" | "stage" | "resumable-upload") {
+  return countEvent(db, "lapse", way, "");
+}
+
+/** A copy of an image's data that is not what its record says. */
+export interface DamagedCopy {
+  readonly imageId: string;
+  /** The id of the store that should have it. */
+  readonly store: string;
+  /** Of what is there; undefined when nothing is. */
+  readonly bytes: number | undefined;
+}
+
+/** Tells of a copy that a read found to be missing, or of another size than its image; never fails. */
+export async function noteDamagedCopy(db: Database, copy: DamagedCopy): Promise<void> {
+  const { imageId, store, bytes } = copy;
+  log({ event: "copy_damaged", image_id: imageId, store, bytes: bytes ?? null });
+  await countEvent(db, "damaged copy", store, bytes === undefined ? "missing" : "other size");
+}
+
+async function countEvent(db: Database, event: string, way: string, result: string): Promise<void> {
   try {
     await db
       .insert(eventCounts)
-      .values({ event: "lapse", way, result: "", total: 1 })
+      .values({ event, way, result, total: 1 })
       .onConflictDoUpdate({
         target: [eventCounts.event, eventCounts.way, eventCounts.result],
         set: { total: sql`${eventCounts.total} + 1` },
       });
   } catch (error) {
     // A figure is not worth a second try.
-    log({ event: "lapse_not_counted", error: String(withoutValues(error)) });
+    log({ event: "event_not_counted", counted: event, error: String(withoutValues(error)) });
   }
 }

@@ -9,6 +9,7 @@ import {
   unqueueEntry,
 } from "../db/cache-entries.ts";
 import { withoutValues } from "../db/errors.ts";
+import { noteDamagedCopy } from "../db/metrics.ts";
 import { cachedCopyOf } from "../domain/cache-entry.ts";
 import { Fault } from "../domain/fault.ts";
 import { log } from "../lib/log.ts";
@@ -111,6 +112,7 @@ export class CacheFills {
             const blob = await store.read(copy.key, wanted);
             if (blob?.size === size) return blob.body;
             await blob?.body.cancel();
+            await noteDamagedCopy(db, { imageId, store: copy.store, bytes: blob?.size });
             throw new Fault("data_not_found", { imageId });
           },
         },

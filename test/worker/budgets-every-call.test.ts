@@ -79,7 +79,7 @@ const BUDGETS: Readonly<Record<string, Budget>> = {
     ask: async () => to(`/v2/images/${await active()}/file`),
   },
   "HEAD /v2/images/:image_id/file": {
-    ...READ,
+    ...{ d1: 1, rows: 3, objects: 0, r2: 1 },
     ask: async () => to(`/v2/images/${await active()}/file`),
   },
   "PUT /v2/images/:image_id/file": {

@@ -41,7 +41,6 @@ describe("reads", () => {
     ["GET", () => "/v2/images"],
     ["GET", () => `/v2/images?marker=${activeId}&limit=1`],
     ["GET", () => "/v2/images?status=active&tag=x&sort=name:desc"],
-    ["HEAD", () => `/v2/images/${activeId}/file`],
   ])("take one round trip to D1: %s %s", async (method, path) => {
     expect(await costOf(method, path())).toMatchObject({ ...FREE, d1: 1 });
   });
@@ -54,6 +53,12 @@ describe("reads", () => {
       expect(r2.map(({ operation }) => operation)).toEqual(["get"]);
     },
   );
+
+  it("take one operation of R2 more for HEAD of the bytes, too", async () => {
+    const { r2, ...cost } = await costOf("HEAD", `/v2/images/${activeId}/file`);
+    expect(cost).toMatchObject({ d1: 1, objects: [] });
+    expect(r2.map(({ operation }) => operation)).toEqual(["get"]);
+  });
 
   it("ask R2 for the range and no more", async () => {
     const { id } = await service.createActive(owner, bytesOf(9 * MiB));

@@ -161,6 +161,16 @@ describe("a download", () => {
     expect(timings).toEqual(['d1;desc="1"', 'd1;desc="1"', 'd1;desc="1", cache;desc=hit']);
   });
 
+  it("DWN-3: HEAD says what GET says while only the cache has the bytes", async () => {
+    const id = await createCached();
+    await env.BLOBS.delete([...(await storedKeys(id))]);
+    expect((await read(id)).status).toBe(200);
+    expect((await service.call(owner, "HEAD", `/v2/images/${id}/file`)).status).toBe(200);
+    FakeCache.install();
+    expect((await read(id)).status).toBe(404);
+    expect((await service.call(owner, "HEAD", `/v2/images/${id}/file`)).status).toBe(404);
+  });
+
   it("has no part in HEAD, errors, answers without data, and images of no bytes", async () => {
     const id = await createCached();
     const head = await service.call(owner, "HEAD", `/v2/images/${id}/file`);

@@ -351,6 +351,30 @@ describe("HEAD file", () => {
     });
   });
 
+  it("DWN-3, DWN-17: says what GET says of bytes that are gone or fewer, and both are counted", async () => {
+    const { id } = await service.createActive(owner, DATA);
+    const [key = ""] = await storedKeys(id);
+    const counted = async (found: string) => {
+      const text = await (await service.call(admin, "GET", "/metrics")).text();
+      const sample = `glimpse_damaged_copies_total{store="default",found="${found}"} `;
+      return Number(
+        text
+          .split("\n")
+          .find((line) => line.startsWith(sample))
+          ?.slice(sample.length),
+      );
+    };
+    const before = [(await counted("other size")) || 0, (await counted("missing")) || 0] as const;
+    await env.BLOBS.put(key, DATA.slice(1));
+    const short = [await get(owner, id), await head(owner, id)];
+    expect(short.map(({ status }) => status)).toEqual([500, 500]);
+    await env.BLOBS.delete(key);
+    const gone = [await get(owner, id), await head(owner, id)];
+    expect(gone.map(({ status }) => status)).toEqual([404, 404]);
+    const after = [await counted("other size"), await counted("missing")];
+    expect(after).toEqual([before[0] + 2, before[1] + 2]);
+  });
+
   it("DWN-13: overlooks ranges, which are for GET only (RFC 9110 §14.2)", async () => {
     for (const range of ["bytes=0-4", "bytes=10-", "bytes=0-1,3-4"]) {
       const response = await head(owner, image.id, { range });
