@@ -8,7 +8,7 @@ import type { QuotaName } from "../domain/quota.ts";
 import type { Config } from "../env.ts";
 import type { ImageObject } from "../image-object/image-object.ts";
 import type { Caller } from "../image-object/rpc.ts";
-import { isUuid } from "../lib/uuid.ts";
+import { canonicalUuid } from "../lib/uuid.ts";
 import type { RuleName } from "../policy/rules.ts";
 
 /** Everything a handler has. What it does not get here it does not touch. */
@@ -50,10 +50,14 @@ export function param(ctx: OpenContext, name: string): string {
   return value;
 }
 
-/** The image id of the path. Anything that is not a UUID names no image, so it is 404 (contract SHO-2). */
+/**
+ * The image id of the path, in its one spelling. Anything that is not a UUID names no image, so it is 404 (contract
+ * SHO-2).
+ */
 export function imageIdOf(ctx: OpenContext): string {
-  const imageId = param(ctx, "image_id");
-  if (!isUuid(imageId)) throw new Fault("image_not_found", { imageId });
+  const given = param(ctx, "image_id");
+  const imageId = canonicalUuid(given);
+  if (imageId === undefined) throw new Fault("image_not_found", { imageId: given });
   return imageId;
 }
 

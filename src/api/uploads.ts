@@ -11,7 +11,7 @@ import {
   readCount,
 } from "../http/tus.ts";
 import { unwrap } from "../image-object/rpc.ts";
-import { assertQuota, type Context, param, target } from "./context.ts";
+import { assertQuota, type Context, imageIdOf, param, target } from "./context.ts";
 
 /*
  * Resumable uploads by tus 1.0, on an image that is queued (https://tus.io/protocols/resumable-upload; ours, not
@@ -146,7 +146,7 @@ function concatHeader({ kind, concat }: ResumableView): Record<string, string> {
 }
 
 function addressOf(ctx: Context, uploadId: string): string {
-  return `${ctx.baseUrl}/v2/images/${param(ctx, "image_id")}/uploads/${uploadId}`;
+  return `${ctx.baseUrl}/v2/images/${imageIdOf(ctx)}/uploads/${uploadId}`;
 }
 
 /** The id of an upload by its address, absolute or not; what is none names no upload. */

@@ -1,4 +1,5 @@
 import { isJsonObject } from "../lib/json.ts";
+import { canonicalUuid } from "../lib/uuid.ts";
 import { Fault } from "./fault.ts";
 import { type Image, NO_UPLOADS, type Visibility } from "./image.ts";
 import type { ImageSchema } from "./image-schema.ts";
@@ -19,7 +20,7 @@ const DEFAULT_VISIBILITY = "shared";
 
 /** A create request whose form is right. */
 export interface CreateRequest {
-  /** The id asked for; undefined when the service is to choose. */
+  /** The id asked for, in its one spelling; undefined when the service is to choose. */
   readonly id: string | undefined;
   /** Undefined when the body names none; "" was read as null (contract CRE-14). */
   readonly owner: string | null | undefined;
@@ -53,7 +54,7 @@ export function parseCreate(body: unknown, schema: ImageSchema): CreateRequest {
 
   const id = fields.get("id");
   return {
-    id: typeof id === "string" ? id : undefined,
+    id: typeof id === "string" ? canonicalUuid(id) : undefined,
     owner: fields.has("owner") ? readOwner(fields.get("owner")) : undefined,
     visibility: fields.has("visibility")
       ? readVisibility(fields.get("visibility"))

@@ -8,6 +8,7 @@ import type {
   TextField,
 } from "../domain/image-list.ts";
 import { parseTime } from "../lib/time.ts";
+import { canonicalUuid } from "../lib/uuid.ts";
 import { parseInteger } from "./integer.ts";
 import { parseChoice } from "./list-choice.ts";
 import type { QueryParameters } from "./query-string.ts";
@@ -33,7 +34,7 @@ type ReadFilter = (draft: Draft, value: string, name: string) => void;
 
 /** The filters of contract 02 §2.5. Any other name is a custom property (FIL-16). */
 const FILTERS: ReadonlyMap<string, ReadFilter> = new Map<string, ReadFilter>([
-  ["id", choice("id")],
+  ["id", choice("id", (id) => canonicalUuid(id) ?? id)],
   ["name", choice("name")],
   ["status", choice("status")],
   ["disk_format", choice("diskFormat")],
@@ -96,9 +97,9 @@ function tagsIn(parameters: QueryParameters): readonly string[] {
   return [...new Set(tags)];
 }
 
-function choice(field: TextField): ReadFilter {
+function choice(field: TextField, spell = (text: string) => text): ReadFilter {
   return (draft, value, name) => {
-    const values = parseChoice(name, value);
+    const values = parseChoice(name, value).map(spell);
     draft.oneOf.set(field, values);
     if (values.length === 0) draft.matchesNothing = true;
   };

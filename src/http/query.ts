@@ -1,6 +1,7 @@
 import { Fault } from "../domain/fault.ts";
 import type { ImageListQuery } from "../domain/image-list.ts";
 import type { Limits } from "../domain/limits.ts";
+import { canonicalUuid } from "../lib/uuid.ts";
 import { parseInteger } from "./integer.ts";
 import { parseImageFilters } from "./list-filters.ts";
 import { parseImageSort } from "./list-sort.ts";
@@ -18,7 +19,7 @@ export function parseImageList(search: string, limits: Limits): ImageListQuery {
   if (marker === "") throw new Fault("invalid_marker");
   return {
     limit: parseLimit(last.get("limit"), limits),
-    marker,
+    marker: marker === undefined ? undefined : (canonicalUuid(marker) ?? marker),
     sort: parseImageSort(parameters),
     ...parseImageFilters(parameters),
   };

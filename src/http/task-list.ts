@@ -3,7 +3,7 @@ import type { Limits } from "../domain/limits.ts";
 import { TASK_STATUSES, TASK_TYPES } from "../domain/task.ts";
 import type { TaskListQuery, TaskTextField, TaskTimeField } from "../domain/task-list.ts";
 import { parseTime } from "../lib/time.ts";
-import { isUuid } from "../lib/uuid.ts";
+import { canonicalUuid, isUuid } from "../lib/uuid.ts";
 import { parseLimit } from "./query.ts";
 import { decodeQuery } from "./query-string.ts";
 
@@ -79,6 +79,7 @@ function parseFilters(
 
 function parseText(name: string, value: string): string {
   const allowed = CHOICES.get(name);
+  if (name === "image_id") return canonicalUuid(value) ?? value;
   if (allowed === undefined || allowed.includes(value)) return value;
   return refuse(name, `'${value}' is none of ${allowed.join(", ")}`);
 }

@@ -86,7 +86,8 @@ export class Keeper {
   /** The image, undefined when it is deleted. */
   async present(imageId: string): Promise<Image | undefined> {
     try {
-      return (await findImage(this.db, imageId, null)).image;
+      // A ledger may name it in capitals, from before ids had one spelling (migrations/0009).
+      return (await findImage(this.db, imageId.toLowerCase(), null)).image;
     } catch (error) {
       if (error instanceof Fault && error.code === "image_not_found") return undefined;
       throw error;

@@ -4,6 +4,11 @@ export const UUID_PATTERN =
 
 const UUID = new RegExp(UUID_PATTERN);
 
+/** The one spelling of a UUID, which is the same in capitals (RFC 9562 §4); undefined for a text that is none. */
+export function canonicalUuid(text: string): string | undefined {
+  return isUuid(text) ? text.toLowerCase() : undefined;
+}
+
 /** Whether a text is a UUID with hyphens and nothing around it. */
 export function isUuid(text: string): boolean {
   return UUID.test(text);

@@ -6,7 +6,7 @@ const IMAGE = "71c675ab-d94f-49cd-a114-e12490b328d9";
 const ATTEMPT = "0B5C0E6E-4C1D-4F0B-8F57-0D0E2C2AFE11";
 
 describe("keys", () => {
-  it("CRE-12: keep an image's id as it was given, letter case included", () => {
+  it("keep ids as they are given, letter case included", () => {
     expect(blobKey(IMAGE, ATTEMPT)).toBe(`blobs/${IMAGE}/${ATTEMPT}`);
     expect(blobKey(ATTEMPT, IMAGE)).toBe(`blobs/${ATTEMPT}/${IMAGE}`);
   });
