@@ -17,6 +17,8 @@ const USAGE = `Usage: npm run bench -- [options]
   --seconds S     length of a round of small requests (2)
   --case TEXT     only cases with this in their name; may be given several times
   --large         uploads of 2 GiB, too
+  --store NAME    where Glimpse keeps images, disk or r2 (r2). The floor of R2's simulator and that of workerd's
+                  disk service are measured in either case; the ratio is to that of the same store
   --against URL   another Image API to measure in the same run
   --token TOKEN   a token for that one`;
 
@@ -26,6 +28,7 @@ const { values: options } = parseArgs({
     seconds: { type: "string", default: "2" },
     case: { type: "string", multiple: true, default: [] },
     large: { type: "boolean", default: false },
+    store: { type: "string", default: "r2" },
     against: { type: "string" },
     token: { type: "string", default: "" },
     help: { type: "boolean", default: false },
@@ -76,8 +79,11 @@ const newTaken = (): Taken => ({ rates: [], p50Ms: [], p99Ms: [], cpu: [], peakM
 interface Measured {
   readonly glimpse: Taken;
   readonly floor: Taken;
+  readonly diskFloor: Taken | undefined;
   readonly other: Taken | undefined;
 }
+
+const store = options.store === "disk" ? "disk" : "r2";
 
 /** All rounds of a case, each target in its turn and first as often as last; a round before them warms up. */
 async function measureInTurn(each: Case, servers: Servers, other?: Target): Promise<Measured> {
@@ -85,12 +91,16 @@ async function measureInTurn(each: Case, servers: Servers, other?: Target): Prom
   const measured = {
     glimpse: newTaken(),
     floor: newTaken(),
+    diskFloor: each.kind === "bytes" || each.isBytes ? newTaken() : undefined,
     other: hasOther ? newTaken() : undefined,
   };
   const turns: [Target, boolean, Taken][] = [
     [servers.glimpse, false, measured.glimpse],
     [servers.floor, true, measured.floor],
   ];
+  if (measured.diskFloor !== undefined) {
+    turns.push([servers.diskFloor, true, measured.diskFloor]);
+  }
   if (hasOther && measured.other !== undefined) turns.push([other, false, measured.other]);
   for (const [target, isFloor] of turns) await measure(each, target, isFloor, newTaken());
   for (let round = 0; round < Number(options.rounds); round++) {
@@ -103,7 +113,7 @@ interface Tally {
   readonly d1Trips: number;
   readonly rowsRead: number;
   readonly rowsWritten: number;
-  readonly r2Operations: number;
+  readonly storeCalls: number;
   readonly objectCalls: number;
 }
 
@@ -120,39 +130,46 @@ async function count(each: Case, target: Target): Promise<Tally> {
 }
 
 const HEADS = [
-  ...["case", "unit", "Glimpse", "floor", "ratio", "goal", "p50 ms", "p99 ms", "D1 trips"],
   ...[
-    "rows read",
-    "rows written",
-    "R2 operations",
-    "object calls",
-    "CPU",
-    "floor's CPU",
-    "peak MiB",
+    "case",
+    "unit",
+    "Glimpse",
+    "floor",
+    "disk's floor",
+    "ratio",
+    "goal",
+    "p50 ms",
+    "p99 ms",
+    "D1 trips",
   ],
+  ...["rows read", "rows written", "store calls", "object calls", "CPU", "floor's CPU", "peak MiB"],
 ];
 
-function rowOf(each: Case, { glimpse, floor, other }: Measured, tally: Tally): string[] {
-  const ratios = glimpse.rates.map((rate, round) => rate / (floor.rates[round] ?? Number.NaN));
+/** The floor of what a case asks of. */
+function ownFloor({ floor, diskFloor }: Measured): Taken {
+  return (store === "disk" ? diskFloor : undefined) ?? floor;
+}
+
+function rowOf(each: Case, measured: Measured, tally: Tally): string[] {
+  const { glimpse, floor, diskFloor, other } = measured;
+  const floorRates = ownFloor(measured).rates;
+  const ratios = glimpse.rates.map((rate, round) => rate / (floorRates[round] ?? Number.NaN));
   const [rate, cpu] = each.kind === "small" ? ["req/s", "ms"] : ["MiB/s", "s/GiB"];
   return [
     each.name,
     rate,
     figure(median(glimpse.rates)),
     figure(median(floor.rates)),
+    figure(diskFloor && median(diskFloor.rates)),
     median(ratios).toFixed(2),
     each.goal?.toFixed(2) ?? "",
     figure(median(glimpse.p50Ms)),
     figure(median(glimpse.p99Ms)),
-    ...[
-      tally.d1Trips,
-      tally.rowsRead,
-      tally.rowsWritten,
-      tally.r2Operations,
-      tally.objectCalls,
-    ].map(String),
+    ...[tally.d1Trips, tally.rowsRead, tally.rowsWritten, tally.storeCalls, tally.objectCalls].map(
+      String,
+    ),
     `${figure(median(glimpse.cpu))} ${cpu}`,
-    figure(median(floor.cpu)),
+    figure(median(ownFloor(measured).cpu)),
     figure(Math.max(...glimpse.peakMiB)),
     ...(other === undefined ? [] : [figure(median(other.rates))]),
   ];
@@ -166,7 +183,7 @@ async function main(): Promise<void> {
     headers: { "x-auth-token": options.token },
   };
   try {
-    let servers = await startServers(state.path, false);
+    let servers = await startServers(state.path, store, false);
     const cases = casesFor(await prepare(servers)).filter(
       (each) =>
         (options.large || each.kind === "small" || !each.isLarge) &&
@@ -176,11 +193,11 @@ async function main(): Promise<void> {
     for (const each of cases) {
       const taken = await measureInTurn(each, servers, other || undefined);
       measured.set(each, taken);
-      const ratio = median(taken.glimpse.rates) / median(taken.floor.rates);
+      const ratio = median(taken.glimpse.rates) / median(ownFloor(taken).rates);
       console.error(`${each.name}: ${ratio.toFixed(2)} of the floor`);
     }
     await servers.stop();
-    servers = await startServers(state.path, true);
+    servers = await startServers(state.path, store, true);
     const rows: string[][] = [];
     for (const each of cases) {
       const taken = measured.get(each);

@@ -16,6 +16,8 @@ export interface SmallCase {
   floor(n: number): CaseRequest;
   /** Other Image APIs do not have the data that this case is about. */
   readonly isOwn?: boolean;
+  /** It is about bytes, so there is a floor of workerd's disk service as well. */
+  readonly isBytes?: boolean;
 }
 
 /** One thing at a time that moves many bytes. */
@@ -35,6 +37,7 @@ export type Case = SmallCase | BytesCase;
 /** Something that answers requests. */
 export interface Target {
   readonly name: string;
+  /** May have a path, which is put before that of each request. */
   readonly url: string;
   /** Sent with every request. */
   readonly headers: Readonly<Record<string, string>>;

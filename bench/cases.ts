@@ -64,6 +64,7 @@ function reads({ ownIds, middleId, downloads }: Samples): SmallCase[] {
       request: () => ({ ...get(`/v2/images/${downloads[256]}/file`), headers: range }),
       floor: () => ({ ...get(`/get/${downloads[256]}`), headers: range }),
       isOwn: true,
+      isBytes: true,
     },
   ];
 }

@@ -3,7 +3,10 @@
 
 import worker, { ImageObject as BareImageObject } from "./index.js";
 
-const ZERO = { d1Trips: 0, rowsRead: 0, rowsWritten: 0, r2Operations: 0, objectCalls: 0 };
+// The other classes of objects, as they are.
+export * from "./index.js";
+
+const ZERO = { d1Trips: 0, rowsRead: 0, rowsWritten: 0, storeCalls: 0, objectCalls: 0 };
 const tally = { ...ZERO };
 
 export default {
@@ -32,11 +35,20 @@ function counted(env) {
       DB: countD1(env.DB),
       BLOBS: countR2(env.BLOBS),
       ARCHIVE: countR2(env.ARCHIVE),
+      DISK: countService(env.DISK),
       IMAGE_OBJECT: countObjects(env.IMAGE_OBJECT),
     };
     countedEnvs.set(env, own);
   }
   return own;
+}
+
+function countService(service) {
+  const fetch = (...request) => {
+    tally.storeCalls += 1;
+    return service.fetch(...request);
+  };
+  return { fetch };
 }
 
 function countD1(db) {
@@ -80,7 +92,7 @@ function countR2(target) {
       if (typeof method !== "function") return method;
       return (...args) => {
         const isFree = name === "resumeMultipartUpload";
-        if (!isFree) tally.r2Operations += 1;
+        if (!isFree) tally.storeCalls += 1;
         const given = method.apply(target, args);
         if (isFree) return countR2(given);
         return name === "createMultipartUpload" ? given.then(countR2) : given;

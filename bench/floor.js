@@ -1,5 +1,6 @@
 // The floor: what the platform itself takes for a case. It makes the storage calls that no Image API could do without
-// and gives back what came, without a look at who asks. It runs beside Glimpse in one process, on the same data.
+// and gives back what came, without a look at who asks. It runs beside Glimpse in one process, on the same data. Below
+// /disk it keeps bytes by workerd's disk service in place of R2.
 
 import { DurableObject } from "cloudflare:workers";
 
@@ -10,9 +11,11 @@ const PART_BYTES = 8 * 1024 ** 2;
 const PARTS_IN_FLIGHT = 3;
 
 export default {
-  async fetch(request, { DB, BLOBS, FLOOR }) {
+  async fetch(request, { DB, BLOBS, DISK, FLOOR }) {
     const url = new URL(request.url);
-    const [, what = "", key = ""] = url.pathname.split("/");
+    const isDisk = url.pathname.startsWith("/disk/");
+    const [, what = "", key = ""] = url.pathname.slice(isDisk ? "/disk".length : 0).split("/");
+    if (isDisk) return onDisk(DISK, what, key, url, request);
     switch (what) {
       case "nothing":
         return Response.json({ nothing: "at all" });
@@ -63,6 +66,27 @@ export class FloorObject extends DurableObject {
       ),
     ]);
     return found.results[0];
+  }
+}
+
+/** The same with files: each is one request to the service, and a whole body goes into one of them. */
+async function onDisk(disk, what, key, url, request) {
+  const file = `http://disk/floor/${key}`;
+  switch (what) {
+    case "get": {
+      const range = request.headers.get("range");
+      return disk.fetch(file, { headers: range === null ? {} : { range } });
+    }
+    case "put":
+      return disk.fetch(file, { method: "PUT", body: request.body });
+    case "import": {
+      const source = await fetch(url.searchParams.get("from") ?? "");
+      return disk.fetch(file, { method: "PUT", body: source.body });
+    }
+    case "delete":
+      return disk.fetch(file, { method: "DELETE" });
+    default:
+      return new Response(null, { status: 404 });
   }
 }
 

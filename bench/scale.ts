@@ -27,7 +27,7 @@ interface Table {
 }
 
 async function makeTable(images: number, stateDir: string): Promise<Table> {
-  const servers = await startServers(stateDir, false);
+  const servers = await startServers(stateDir, "r2", false);
   await fill(servers.database, images, (done) =>
     process.stderr.write(`\r\u001b[K${images}: ${done}`),
   );
@@ -61,7 +61,7 @@ async function countAll(cases: readonly ListCase[], tables: readonly Table[]): P
   const rows: number[][] = cases.map(() => []);
   for (const table of tables) {
     await table.servers.stop();
-    table.servers = await startServers(table.stateDir, true);
+    table.servers = await startServers(table.stateDir, "r2", true);
     for (const [i, each] of cases.entries()) {
       const target = table.servers[each.as];
       await call(target, "DELETE", "/__tally");

@@ -24,22 +24,33 @@ export interface Servers {
   /** The same as an administrator. */
   readonly admin: Target;
   readonly floor: Target;
+  /** The floor of workerd's disk service, for cases that are about bytes. */
+  readonly diskFloor: Target;
   readonly database: Awaited<ReturnType<typeof startLocalServer>>["database"];
   stop(): Promise<void>;
 }
 
-/** Starts both. With `isCounted`, Glimpse runs behind `counted.js`. */
-export async function startServers(stateDir: string, isCounted: boolean): Promise<Servers> {
+/** Starts both, with Glimpse's images in that store. With `isCounted`, Glimpse runs behind `counted.js`. */
+export async function startServers(
+  stateDir: string,
+  store: "disk" | "r2",
+  isCounted: boolean,
+): Promise<Servers> {
   const [port, floorPort] = [await findFreePort(), await findFreePort()];
   const { database, stop } = await startLocalServer({
     stateDir,
     host: HOST,
     port,
-    store: "r2",
+    store,
     vars: VARS,
     onLog: () => undefined,
     ...(isCounted && { wrapper: join(import.meta.dirname, "counted.js") }),
-    beside: ({ d1Databases = {}, r2Buckets = {}, compatibilityDate = "" }) => [
+    beside: ({
+      d1Databases = {},
+      r2Buckets = {},
+      serviceBindings = {},
+      compatibilityDate = "",
+    }) => [
       {
         name: "floor",
         modules: [{ type: "ESModule", path: join(import.meta.dirname, "floor.js") }],
@@ -47,6 +58,7 @@ export async function startServers(stateDir: string, isCounted: boolean): Promis
         compatibilityDate,
         d1Databases,
         r2Buckets,
+        serviceBindings,
         durableObjects: { FLOOR: { className: "FloorObject", useSQLite: true } },
         unsafeDirectSockets: [{ host: HOST, port: floorPort }],
       },
@@ -61,6 +73,7 @@ export async function startServers(stateDir: string, isCounted: boolean): Promis
     glimpse: await as("glimpse"),
     admin: await as("glimpse-admin"),
     floor: { name: "the floor", url: `http://${HOST}:${floorPort}`, headers: {} },
+    diskFloor: { name: "the disk's floor", url: `http://${HOST}:${floorPort}/disk`, headers: {} },
     database,
     stop,
   };
@@ -70,7 +83,8 @@ export async function startServers(stateDir: string, isCounted: boolean): Promis
 const IMAGES = 20_000;
 
 /** Puts in what the cases ask for. */
-export async function prepare({ glimpse, floor, database }: Servers): Promise<Samples> {
+export async function prepare(servers: Servers): Promise<Samples> {
+  const { glimpse, floor, diskFloor, database } = servers;
   await fill(database, IMAGES, () => undefined);
   const { results } = await database
     .prepare(
@@ -83,6 +97,7 @@ export async function prepare({ glimpse, floor, database }: Servers): Promise<Sa
     const { id } = await call<{ id: string }>(glimpse, "POST", "/v2/images", record);
     await send(glimpse, `/v2/images/${id}/file`, sizeMiB, false);
     await send(floor, `/put/${id}`, sizeMiB, false);
+    await send(diskFloor, `/put/${id}`, sizeMiB, false);
     return id;
   };
   return {

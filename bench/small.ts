@@ -29,6 +29,7 @@ export async function measureSmall(
   isFloor: boolean,
   seconds: number,
 ): Promise<SmallRound> {
+  const above = new URL(target.url).pathname.replace(/\/$/, "");
   const result = await autocannon({
     url: target.url,
     connections: CONNECTIONS,
@@ -37,7 +38,8 @@ export async function measureSmall(
       {
         setupRequest: (request) => {
           const { method, path, headers, body } = nextRequest(each, target, isFloor);
-          return { ...request, method, path, headers: { ...target.headers, ...headers }, body };
+          const sent = { ...target.headers, ...headers };
+          return { ...request, method, path: above + path, headers: sent, body };
         },
       },
     ],
