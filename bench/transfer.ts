@@ -13,26 +13,32 @@ function* pieces(sizeMiB: number): Generator<Buffer> {
   for (let sent = 0; sent < sizeMiB; sent += 1) yield piece;
 }
 
-/** Sends so many MiB; without a length they go in chunks. Throws unless it is a success. */
-export async function send(
+/** Sends so many MiB as data by PUT; without a length they go in chunks. Throws unless it is a success. */
+export function send(
   target: Target,
   path: string,
   sizeMiB: number,
   isChunked: boolean,
 ): Promise<void> {
-  const put = request(target.url + path, {
-    method: "PUT",
-    headers: {
-      ...target.headers,
-      "content-type": "application/octet-stream",
-      ...(!isChunked && { "content-length": sizeMiB * MiB }),
-    },
-  });
-  const answer = once(put, "response") as Promise<[IncomingMessage]>;
-  await pipeline(Readable.from(pieces(sizeMiB)), put);
+  const headers = { ...target.headers, "content-type": "application/octet-stream" };
+  return sendPieces("PUT", target.url + path, headers, sizeMiB, isChunked);
+}
+
+/** A request with so many MiB as its body. Throws unless it is a success. */
+export async function sendPieces(
+  method: string,
+  url: string,
+  headers: Readonly<Record<string, string>>,
+  sizeMiB: number,
+  isChunked: boolean,
+): Promise<void> {
+  const length = isChunked ? {} : { "content-length": sizeMiB * MiB };
+  const sending = request(url, { method, headers: { ...headers, ...length } });
+  const answer = once(sending, "response") as Promise<[IncomingMessage]>;
+  await pipeline(Readable.from(pieces(sizeMiB)), sending);
   const [response] = await answer;
   response.resume();
-  if (response.statusCode !== 204) throw new Error(`PUT ${path}: ${response.statusCode}`);
+  if (response.statusCode !== 204) throw new Error(`${method} ${url}: ${response.statusCode}`);
 }
 
 /** Takes a whole body and throws it away. Throws unless it has that size. */
