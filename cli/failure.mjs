@@ -60,6 +60,7 @@ export function fileFailure(error, path) {
     ELOOP: "it is a link",
     ENAMETOOLONG: "the name is too long; give another with --output",
     EISDIR: "it is a directory",
+    EEXIST: "it is there already",
     ENOSPC: "no space is left on the device",
     EDQUOT: "the disk quota is used up",
     EFBIG: "the file system takes no file as large",

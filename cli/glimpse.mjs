@@ -9,6 +9,7 @@ import { EXIT, Failure } from "./failure.mjs";
 import { renderCommandHelp, renderHelp } from "./help.mjs";
 import { importUrl } from "./import.mjs";
 import { list } from "./list.mjs";
+import { exportMetadefs, listMetadefs, loadMetadefs } from "./metadefs.mjs";
 import { commonOptions, parseCount } from "./options.mjs";
 import { printableJson, printableLines } from "./printable.mjs";
 import { Reporter } from "./reporter.mjs";
@@ -19,30 +20,58 @@ import { upload } from "./upload.mjs";
 /** @typedef {import("./options.mjs").Command} Command */
 /** @typedef {import("./options.mjs").Values} Values */
 
-/** @type {Readonly<Record<string, Command>>} */
-const commands = { upload, resume, download, import: importUrl, list };
+/**
+ * By name, of one word or two.
+ * @type {Readonly<Record<string, Command>>}
+ */
+const commands = {
+  upload,
+  resume,
+  download,
+  import: importUrl,
+  list,
+  "metadefs load": loadMetadefs,
+  "metadefs export": exportMetadefs,
+  "metadefs list": listMetadefs,
+};
 
 const DEFAULT_RETRIES = "10";
 const MAX_RETRIES = 1000;
 
 /** @param {string[]} args */
-async function main([name, ...args]) {
-  if (name === "--help" || name === "-h" || name === "help") {
+async function main(args) {
+  const [first] = args;
+  if (first === "--help" || first === "-h" || first === "help") {
     process.stdout.write(renderHelp(commands));
     return;
   }
-  const command = name !== undefined && Object.hasOwn(commands, name) ? commands[name] : undefined;
-  if (command === undefined) {
-    const known = Object.keys(commands).join(", ");
-    const what = name === undefined ? "Say what to do" : `There is no command '${name}'`;
-    throw new Failure(`${what}: ${known}. 'glimpse --help' tells more.`, EXIT.usage);
-  }
-  const { values, operands } = readArguments(command, args);
+  const [command, rest] = findCommand(args);
+  const { values, operands } = readArguments(command, rest);
   if (values.help) {
     process.stdout.write(renderCommandHelp(command));
     return;
   }
   await run(command, values, operands);
+}
+
+/**
+ * The command that the first word or two name, and what is behind them.
+ * @param {string[]} args
+ * @returns {[Command, string[]]}
+ */
+function findCommand(args) {
+  for (const count of [1, 2]) {
+    const name = args.slice(0, count).join(" ");
+    const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
+    if (command !== undefined) return [command, args.slice(count)];
+  }
+  const [first] = args;
+  const known = Object.keys(commands);
+  const below = known.filter((name) => name.startsWith(`${first} `));
+  const what = `There is no command '${first}'`;
+  const told = first === undefined || below.length > 0 ? "Say what to do" : what;
+  const choice = (below.length > 0 ? below : known).join(", ");
+  throw new Failure(`${told}: ${choice}. 'glimpse --help' tells more.`, EXIT.usage);
 }
 
 /**

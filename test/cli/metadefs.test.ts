@@ -1,0 +1,175 @@
+import { mkdir, readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { Glimpse } from "../clients/glimpse.ts";
+import { makeStateDir } from "../clients/server.ts";
+import { HostileService } from "./hostile-service.ts";
+
+// `glimpse metadefs` against a service that means harm or is in trouble.
+
+const NAMESPACES = "/v2/metadefs/namespaces";
+
+let service: HostileService;
+let root: Awaited<ReturnType<typeof makeStateDir>>;
+let home: string;
+let glimpse: Glimpse;
+
+beforeEach(async () => {
+  service = await HostileService.start();
+  root = await makeStateDir();
+  home = join(root.path, "home");
+  await mkdir(home);
+  glimpse = new Glimpse(home, {
+    ...{ OS_AUTH_URL: `${service.url}/identity/v3`, OS_USERNAME: "u", OS_PASSWORD: "p" },
+    OS_PROJECT_NAME: "p",
+  });
+});
+
+afterEach(async () => {
+  await service.close();
+  await root.remove();
+});
+
+const writes = () =>
+  service.requests.filter(({ path, method }) => path.startsWith(NAMESPACES) && method !== "GET");
+
+describe("glimpse metadefs export", () => {
+  const files = async () =>
+    (await readdir(root.path, { recursive: true })).filter((name) => name.endsWith("json")).sort();
+
+  it("writes nowhere but into its directory, whatever the namespaces are called", async () => {
+    const names = [
+      "OS::A",
+      "OS__A",
+      "os__a",
+      "../../up",
+      "/etc/x",
+      ".hidden",
+      "-rf",
+      "a\u202eb",
+      "n".repeat(300),
+      " ",
+    ];
+    service.gives(`GET ${NAMESPACES}`, { namespaces: names.map((namespace) => ({ namespace })) });
+    for (const namespace of names) {
+      service.gives(`GET ${NAMESPACES}/${encodeURIComponent(namespace)}`, { namespace });
+    }
+    const { code, stderr } = await glimpse.run("metadefs", "export", "out", "-q");
+    expect([code, stderr]).toEqual([0, ""]);
+    const written = await files();
+    expect(written).toHaveLength(names.length);
+    for (const file of written) expect(file).toMatch(/^home\/out\/[^./-][^/]*\.json$/);
+    expect(written).toEqual(
+      expect.arrayContaining([
+        "home/out/OS__A.json",
+        "home/out/OS__A-2.json",
+        "home/out/os__a-3.json",
+      ]),
+    );
+  });
+
+  it("replaces a file only by force", async () => {
+    service.gives(`GET ${NAMESPACES}`, { namespaces: [{ namespace: "x" }] });
+    service.gives(`GET ${NAMESPACES}/x`, { namespace: "x" });
+    await mkdir(join(home, "out"));
+    await writeFile(join(home, "out/x.json"), "mine");
+    const refused = await glimpse.run("metadefs", "export", "out");
+    expect(refused.code).toBe(7);
+    expect(refused.stderr).toContain("x.json: it is there already");
+    expect((await glimpse.run("metadefs", "export", "out", "--force")).code).toBe(0);
+  });
+
+  it.each([
+    ["no list", {}],
+    ["a list of what is none", { namespaces: [5] }],
+    ["a name that no address has", { namespaces: [{ namespace: ".." }] }],
+    ["a list without end", { namespaces: [], next: `${NAMESPACES}?marker=x` }],
+  ])("ends at %s", async (_, answer) => {
+    service.gives(`GET ${NAMESPACES}`, answer);
+    expect((await glimpse.run("metadefs", "export", "out")).code).toBe(1);
+    expect(await files()).toEqual([]);
+  });
+
+  it("ends at another namespace than it asked for", async () => {
+    service.gives(`GET ${NAMESPACES}`, { namespaces: [{ namespace: "x" }] });
+    service.gives(`GET ${NAMESPACES}/x`, { namespace: "y" });
+    const { code, stderr } = await glimpse.run("metadefs", "export", "out", "-q");
+    expect([code, stderr]).toEqual([
+      1,
+      "The service answered with the namespace y in place of x.\n",
+    ]);
+  });
+});
+
+describe("glimpse metadefs load", () => {
+  const put = (name: string, content: unknown) =>
+    writeFile(join(home, name), typeof content === "string" ? content : JSON.stringify(content));
+
+  it("asks for one way at a time, and for something to load", async () => {
+    await put("x.json", { namespace: "x" });
+    for (const options of [
+      ["--merge", "--overwrite"],
+      ["--prefer-new"],
+      ["--prefer-new", "--overwrite"],
+    ]) {
+      expect((await glimpse.run("metadefs", "load", "x.json", ...options)).code).toBe(2);
+    }
+    expect((await glimpse.run("metadefs", "load", "nothing.json")).code).toBe(7);
+    await mkdir(join(home, "empty"));
+    expect((await glimpse.run("metadefs", "load", "empty")).code).toBe(7);
+    const { code, stderr } = await glimpse.run("metadefs", "unload");
+    expect(code).toBe(2);
+    expect(stderr).toContain("metadefs load, metadefs export, metadefs list");
+    expect(service.requests).toEqual([]);
+  });
+
+  it("stops at once when it is not let in", async () => {
+    await put("a.json", { namespace: "a" });
+    await put("b.json", { namespace: "b" });
+    service.gives(`POST ${NAMESPACES}`, { message: "No." }, 403);
+    const { code, stderr } = await glimpse.run("metadefs", "load", home, "-q");
+    expect([code, stderr]).toEqual([3, "No.\n"]);
+    expect(writes()).toHaveLength(1);
+  });
+
+  it("takes a namespace for made when an answer was lost and it is there", async () => {
+    await put("a.json", { namespace: "a", tags: [{ name: "t" }] });
+    let tries = 0;
+    service.on(`POST ${NAMESPACES}`, (_, response) => {
+      tries++;
+      if (tries > 1) response.writeHead(409).end("{}");
+      else {
+        service.gives(`GET ${NAMESPACES}/a`, { namespace: "a", tags: [{ name: "t" }] });
+        response.destroy();
+      }
+    });
+    const { code, stdout } = await glimpse.run("metadefs", "load", "a.json", "-q");
+    expect([code, tries]).toEqual([0, 2]);
+    expect(stdout).toMatch(/^a +made /m);
+  });
+
+  it("puts a namespace back whose successor is refused", async () => {
+    await put("a.json", { namespace: "a", description: "New" });
+    const old = { namespace: "a", description: "Old", visibility: "public", protected: true };
+    service.gives(`GET ${NAMESPACES}/a`, old);
+    for (const method of ["PUT", "DELETE"]) service.gives(`${method} ${NAMESPACES}/a`, {});
+    const bodies: string[] = [];
+    service.on(`POST ${NAMESPACES}`, (request, response) => {
+      let body = "";
+      request.on("data", (chunk) => {
+        body += chunk;
+      });
+      request.on("end", () => {
+        bodies.push(body);
+        const isRefused = bodies.length === 1;
+        response.writeHead(isRefused ? 400 : 201, { "content-type": "application/json" });
+        response.end(JSON.stringify(isRefused ? { message: "Not like this." } : {}));
+      });
+    });
+    const { code, stderr } = await glimpse.run("metadefs", "load", "a.json", "--overwrite", "-q");
+    expect(code).toBe(5);
+    expect(stderr).toContain("a.json: Not like this.");
+    expect(writes().map(({ method }) => method)).toEqual(["PUT", "DELETE", "POST", "POST"]);
+    expect(JSON.parse(bodies[1] ?? "")).toMatchObject(old);
+  });
+});
