@@ -209,7 +209,12 @@ const RESERVATION_BYTES = 64 * 1024 ** 2;
 /** Answers of the object that end an upload: it has lost the image. */
 const LOSS: ReadonlySet<FaultCode> = new Set(["image_gone", "upload_superseded"]);
 /** Faults that may well be what the loss of the image looked like from here. */
-const VAGUE: ReadonlySet<FaultCode> = new Set([...LOSS, "store_unavailable", "body_broken_off"]);
+const VAGUE: ReadonlySet<FaultCode> = new Set([
+  ...LOSS,
+  "store_unavailable",
+  "parts_lost",
+  "body_broken_off",
+]);
 
 /** Pauses between tries, in milliseconds: before there are bytes to lose, and when there are. */
 const BRIEFLY = [200, 800];

@@ -29,7 +29,10 @@ export class DiskBlobStore implements BlobStore {
   readonly putting = { maxBytes: Number.MAX_SAFE_INTEGER, tellsMd5: false };
   private readonly files: DiskFiles;
   // What fails once on a disk fails again.
-  private readonly calls = new StoreCalls(() => false);
+  private readonly calls = new StoreCalls(
+    () => false,
+    (error) => error instanceof UploadGone,
+  );
 
   constructor(service: Fetcher) {
     this.files = new DiskFiles(service);
@@ -90,7 +93,7 @@ export class DiskBlobStore implements BlobStore {
       if (!(await this.files.has(`${upload}/open`))) {
         const completed = await this.#manifest(directory);
         if (completed?.uploadId === uploadId) return;
-        throw new Error("the upload is not open");
+        throw new UploadGone("the upload is not open");
       }
       const manifest = manifestOf(uploadId, parts);
       const stored = new Set(await this.files.list(upload));
@@ -99,7 +102,7 @@ export class DiskBlobStore implements BlobStore {
       const json = new TextEncoder().encode(JSON.stringify(manifest));
       await this.files.write(`${directory}/parts.json`, json);
       if (!(await this.files.remove(`${upload}/open`))) {
-        throw new Error("the upload was aborted, or completed by another call");
+        throw new UploadGone("the upload was aborted, or completed by another call");
       }
       // Parts that were sent again.
       stored.delete("open");
@@ -126,7 +129,7 @@ export class DiskBlobStore implements BlobStore {
   }
 
   async #assertOpen(upload: string): Promise<void> {
-    if (!(await this.files.has(`${upload}/open`))) throw new Error("the upload is not open");
+    if (!(await this.files.has(`${upload}/open`))) throw new UploadGone("the upload is not open");
   }
 
   async #manifest(directory: string): Promise<Manifest | undefined> {
@@ -163,6 +166,9 @@ export class DiskBlobStore implements BlobStore {
     return { size, body: readable };
   }
 }
+
+/** The upload was completed, or aborted. */
+class UploadGone extends Error {}
 
 /** `parts.json`: an object that is made of parts, all but the last of them of the same length. */
 interface Manifest {

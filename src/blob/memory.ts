@@ -89,7 +89,8 @@ export class MemoryBlobStore implements BlobStore {
 
   private find(key: string, uploadId: string): Upload {
     const upload = this.uploads.get(uploadId);
-    return upload?.key === key ? upload : refuse("upload");
+    if (upload?.key !== key) throw new Fault("parts_lost");
+    return upload;
   }
 }
 

@@ -20,7 +20,7 @@ export class R2BlobStore implements BlobStore {
     private readonly bucket: R2Bucket,
     delay?: Delay,
   ) {
-    this.calls = new StoreCalls(isTransient, delay);
+    this.calls = new StoreCalls(isTransient, isUploadGone, delay);
   }
 
   async read(key: string, range?: ByteRange): Promise<StoredBlob | undefined> {

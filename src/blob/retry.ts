@@ -5,10 +5,14 @@ export type Delay = (ms: number) => Promise<void>;
 
 const BACK_OFF_MS = [100, 400, 1600] as const;
 
-/** Makes a store's calls; whatever they fail with in the end is the Fault `store_unavailable` (contract STO-9). */
+/**
+ * Makes a store's calls. Whatever they fail with in the end is the Fault `store_unavailable` (contract STO-9), or
+ * `parts_lost` where an upload is gone, for which no other try is of any use.
+ */
 export class StoreCalls {
   constructor(
     private readonly isTransient: (error: unknown) => boolean,
+    private readonly isUploadGone: (error: unknown) => boolean,
     private readonly delay: Delay = (ms) => scheduler.wait(ms),
   ) {}
 
@@ -18,7 +22,7 @@ export class StoreCalls {
       try {
         return await call();
       } catch (error) {
-        if (!this.isTransient(error)) throw unavailable(error);
+        if (!this.isTransient(error)) throw this.#faultOf(error);
       }
       await this.delay(ms);
     }
@@ -30,11 +34,11 @@ export class StoreCalls {
     try {
       return await call();
     } catch (error) {
-      throw unavailable(error);
+      throw this.#faultOf(error);
     }
   }
-}
 
-function unavailable(cause: unknown): Fault {
-  return new Fault("store_unavailable", {}, cause);
+  #faultOf(cause: unknown): Fault {
+    return new Fault(this.isUploadGone(cause) ? "parts_lost" : "store_unavailable", {}, cause);
+  }
 }

@@ -26,7 +26,7 @@ export class S3BlobStore implements BlobStore {
     options: { readonly fetch?: typeof fetch; readonly delay?: Delay } = {},
   ) {
     this.bucket = new S3Bucket(settings, options.fetch);
-    this.calls = new StoreCalls(isTransient, options.delay);
+    this.calls = new StoreCalls(isTransient, isUploadGone, options.delay);
   }
 
   read(key: string, range?: ByteRange): Promise<StoredBlob | undefined> {

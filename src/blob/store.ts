@@ -6,7 +6,8 @@
  * writes the parts. So every step takes the upload's id, and nothing of it lives in a handle.
  *
  * Bytes of a `put` are visible when it returns, bytes of parts only after `completeMultipart`.
- * Whatever goes wrong within the store reaches the caller as the Fault `store_unavailable`.
+ * Whatever goes wrong within the store reaches the caller as the Fault `store_unavailable`; only a part, or the completion,
+ * of an upload that the store no longer knows is `parts_lost`.
  */
 export interface BlobStore {
   /** The object's bytes, or a range of one byte or more; undefined when there is no object. */

@@ -216,6 +216,10 @@ export const FAULTS = {
     status: 410,
     text: "Image {imageId} was deleted while its data was uploaded; the data was dropped.",
   },
+  parts_lost: {
+    status: 410,
+    text: "The store no longer has what came of this upload so far. Upload the data again from its beginning.",
+  },
   tus_version_unknown: {
     status: 412,
     text: "Send the header Tus-Resumable: {version}, the version of the protocol that is spoken here.",

@@ -26,13 +26,14 @@ const PASSING: readonly FaultCode[] = [
   "source_unreachable",
   "resolver_unreachable",
   "store_unavailable",
+  "parts_lost",
   "copy_differs",
   "try_again",
   "image_changed",
 ];
 
 /** What is the fault of the store that is written to. */
-const STORE_FAULTS: readonly FaultCode[] = ["store_unavailable", "copy_differs"];
+const STORE_FAULTS: readonly FaultCode[] = ["store_unavailable", "parts_lost", "copy_differs"];
 
 /**
  * One alarm's work on an import. Each step is decided on the job as the ledger has it, moves bytes outside the lock,
@@ -162,8 +163,8 @@ export class ImportRun {
     }
     if (!PASSING.includes(fault.code)) return this.record.fail(job, fault);
     const hasProgress = this.memory.takeProgress();
-    // A copy that turned out wrong has been written in vain, every part of it.
-    const isVain = fault.code === "copy_differs";
+    // A copy that turned out wrong has been written in vain, every part of it; so has one that the store has dropped.
+    const isVain = fault.code === "copy_differs" || fault.code === "parts_lost";
     const failures = hasProgress && !isVain ? 1 : job.failures + 1;
     const most = reason instanceof Fault ? MAX_FAILURES : MAX_OWN_FAILURES;
     if (failures < most) {

@@ -28,7 +28,7 @@ export function describeBlobStore(
     expect(await store.read(key)).toBeUndefined();
     for (const uploadId of begun) {
       const late = store.putPart(key, uploadId, 9, encoder.encode("late"));
-      await expect(late).rejects.toMatchObject({ code: "store_unavailable" });
+      await expect(late).rejects.toMatchObject({ code: "parts_lost" });
     }
   });
 
@@ -221,9 +221,9 @@ export function describeBlobStore(
       const receipt = await store.putPart(key, uploadId, 1, encoder.encode("dropped"));
       await store.abortMultipart(key, uploadId);
       const late = store.putPart(key, uploadId, 2, encoder.encode("late"));
-      await expect(late).rejects.toMatchObject({ code: "store_unavailable" });
+      await expect(late).rejects.toMatchObject({ code: "parts_lost" });
       const completing = store.completeMultipart(key, uploadId, [receipt]);
-      await expect(completing).rejects.toMatchObject({ code: "store_unavailable" });
+      await expect(completing).rejects.toMatchObject({ code: "parts_lost" });
       expect(await store.read(key)).toBeUndefined();
     });
 

@@ -213,14 +213,15 @@ describe("uploads in parts that S3 answers strangely", () => {
     expect(script.requests.map(({ method }) => method)).toEqual(["POST", "POST", "HEAD"]);
   });
 
-  it.each([404, 403])(
-    "UPL-13: an upload that is gone is no object when HEAD says %i",
-    async (status) => {
-      const script = new Script([refusal(404, "NoSuchUpload"), new Response(null, { status })]);
-      const completing = script.store.completeMultipart(key, "an upload", [part]);
-      await expect(completing).rejects.toMatchObject({ code: "store_unavailable" });
-    },
-  );
+  it.each([
+    [404, "parts_lost"],
+    // Whether there is an object is not known then.
+    [403, "store_unavailable"],
+  ])("UPL-13: an upload that is gone is no object when HEAD says %i", async (status, code) => {
+    const script = new Script([refusal(404, "NoSuchUpload"), new Response(null, { status })]);
+    const completing = script.store.completeMultipart(key, "an upload", [part]);
+    await expect(completing).rejects.toMatchObject({ code });
+  });
 
   it.each(["NoSuchUpload", "NoSuchKey"])(
     "UPL-13: takes aborting an upload for success when the service knows none (%s)",
