@@ -36,9 +36,11 @@ export async function createUpload(ctx: Context): Promise<Response> {
     );
     return new Response(null, { status: 201, headers: creationHeaders(ctx, joined) });
   }
-  const withBody = hasBody(request) && headers.get("content-type") === OFFSET_STREAM;
+  const isStream = headers.get("content-type") === OFFSET_STREAM;
+  const withBody = isStream && hasBody(request);
   // Before there is an upload that nobody would hear of.
   if (withBody) parseChecksum(headers);
+  if (withBody && length === 0) await assertNoBytes(request);
   const kind = concat ?? "whole";
   const storeId = config.stores.forUpload(
     fields.get("store") ?? headers.get("x-image-meta-store"),
@@ -47,9 +49,10 @@ export async function createUpload(ctx: Context): Promise<Response> {
   await assertQuota(ctx, "image_size_total", length ?? 0);
   const wanted = { storeId, length, kind, place, expected, metadata, requestId } as const;
   const created = unwrap(await object.createResumable(caller, wanted));
-  const view = withBody ? await append(ctx, created.id, 0, undefined) : created;
+  // One of no bytes is complete with that, and takes no more.
+  const view = withBody && length !== 0 ? await append(ctx, created.id, 0, undefined) : created;
   const reply = new Response(null, { status: 201, headers: creationHeaders(ctx, view) });
-  if (withBody) reply.headers.set("upload-offset", String(view.offset));
+  if (isStream) reply.headers.set("upload-offset", String(view.offset));
   return reply;
 }
 
@@ -91,6 +94,13 @@ export async function deleteUpload(ctx: Context): Promise<Response> {
   const { object, caller } = target(ctx);
   unwrap(await object.terminateResumable(caller, param(ctx, "upload_id")));
   return new Response(null, { status: 204 });
+}
+
+/** A body that its framing announces may turn out to be empty. Throws `size_exceeded` when it is not. */
+async function assertNoBytes({ body }: Request): Promise<void> {
+  for await (const chunk of (body ?? []) as AsyncIterable<Uint8Array>) {
+    if (chunk.length > 0) throw new Fault("size_exceeded", { declared: 0 });
+  }
 }
 
 const LET_GO_MS = 1_000;

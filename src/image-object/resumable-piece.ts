@@ -7,7 +7,7 @@ import type { ExpectedHash } from "../domain/expected-hash.ts";
 import { Fault } from "../domain/fault.ts";
 import type { Inspector } from "../inspect/inspector.ts";
 import type { Keeper } from "./keeper.ts";
-import { firstPartOf, offsetOf, type Resumable, type Tail } from "./resumable-record.ts";
+import { expiryOf, firstPartOf, offsetOf, type Resumable, type Tail } from "./resumable-record.ts";
 
 /** A request at work on an upload. */
 export class Work {
@@ -16,6 +16,8 @@ export class Work {
   /** Whether the upload is no more, so that nothing of it is to be put down. */
   isDropped = false;
   lastByteMs = Date.now();
+  /** Puts the upload's expiry off, which is the request's to write while it is at work. */
+  renew: (() => Promise<void>) | undefined;
 
   get signal(): AbortSignal {
     return this.#stop.signal;
@@ -64,6 +66,8 @@ export class Piece {
   #position: number;
   #multipartId: Promise<string> | undefined;
   #keptTail: Tail | undefined;
+  /** Why the content may not be stored, where its checksum is to be known first. */
+  #refusal: unknown;
 
   constructor(
     private readonly keeper: Keeper,
@@ -91,6 +95,7 @@ export class Piece {
     const watch = setInterval(() => {
       if (Date.now() - work.lastByteMs >= uploadLeaseMs) work.stop();
     }, uploadLeaseMs);
+    work.renew = () => this.#put({});
     const came = await append(body, {
       store: this.#store,
       key: claimed.key,
@@ -111,12 +116,13 @@ export class Piece {
       signal: work.signal,
     });
     clearInterval(watch);
+    work.renew = undefined;
     return this.#settle(came);
   }
 
   /** Puts down what the request has brought. */
   async #settle(came: Appended): Promise<PieceEnd> {
-    const mismatch = await this.#mismatch(came);
+    const mismatch = (await this.#mismatch(came)) ?? this.#refusal;
     if (mismatch === undefined) {
       const isTakenUp = came.parts > this.claimed.parts || came.isPut;
       const older = isTakenUp ? undefined : this.claimed.tail;
@@ -153,10 +159,22 @@ export class Piece {
     const { work, live, admit } = this.options;
     work.lastByteMs = Date.now();
     await admit?.(this.#position + bytes.length);
-    live?.inspector.take(bytes);
+    this.#inspect(bytes);
     await live?.digest.take(this.#position, bytes);
     await this.#digest?.take(this.#position - this.#start, bytes);
     this.#position += bytes.length;
+  }
+
+  /** Bytes that were damaged on their way may look unsafe: the checksum decides first whether they count at all. */
+  #inspect(bytes: Uint8Array): void {
+    const { live, checksum } = this.options;
+    if (this.#refusal !== undefined) return;
+    try {
+      live?.inspector.take(bytes);
+    } catch (refusal) {
+      if (checksum === undefined) throw refusal;
+      this.#refusal = refusal;
+    }
   }
 
   async #stored(receipt: PartReceipt, parts: number): Promise<void> {
@@ -198,7 +216,7 @@ export class Piece {
     if (this.options.work.isDropped) {
       throw new Fault("upload_not_found", { uploadId: this.claimed.id });
     }
-    this.#record = { ...this.#record, ...changes };
+    this.#record = { ...this.#record, ...changes, ...expiryOf(this.keeper.config) };
     await this.keeper.ledger.addPieces(this.#record, receipts);
   }
 }

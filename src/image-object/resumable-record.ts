@@ -2,6 +2,7 @@ import type { HashAlgorithm } from "../blob/digest.ts";
 import type { ExpectedHash } from "../domain/expected-hash.ts";
 import { Fault } from "../domain/fault.ts";
 import type { Place, ResumableView } from "../domain/resumable-upload.ts";
+import type { Config } from "../env.ts";
 import type { Owed } from "./ledger.ts";
 import { oweUnfinished } from "./removals.ts";
 
@@ -49,6 +50,14 @@ export interface Resumable {
 export interface Tail {
   readonly key: string;
   readonly bytes: number;
+}
+
+/** When an upload expires of which there is news now, and is looked at. */
+export function expiryOf({
+  uploadExpiryMs,
+}: Pick<Config, "uploadExpiryMs">): Pick<Resumable, "expiresAtMs" | "dueMs"> {
+  const expiresAtMs = Date.now() + uploadExpiryMs;
+  return { expiresAtMs, dueMs: expiresAtMs };
 }
 
 /** Bytes that are there. */

@@ -23,6 +23,7 @@ import { isSameBlob, oweUnfinished } from "./removals.ts";
 import { type Live, Piece, type PieceEnd, Work } from "./resumable-piece.ts";
 import {
   assertPlace,
+  expiryOf,
   isThere,
   offsetOf,
   owedWith,
@@ -50,6 +51,9 @@ const HANDED_MS = 900_000;
 
 /** Why an upload that has all its bytes never becomes the image's data. */
 const FINAL: readonly FaultCode[] = ["image_not_queued", "image_gone", "upload_not_found"];
+
+/** Why an upload ends at once: its content may not be stored, or what it stored is lost. */
+const FATAL: readonly FaultCode[] = ["content_refused", "parts_lost"];
 
 /**
  * Resumable uploads. They hold no image: any number of them may be open on a queued one, and the first that has all
@@ -224,7 +228,7 @@ export class Resumables {
     }
     // What a request left that died with an earlier instance of this object.
     const swept = await this.#oweSpentTails(found);
-    const record = { ...swept, length: known, ...this.#expiry() };
+    const record = { ...swept, length: known, ...expiryOf(this.keeper.config) };
     if (found.length !== known) {
       const demands = [{ of: "image_size_total", delta: (known ?? 0) - current }] as const;
       await this.#account(image, { projectId: record.projectId, demands }, record);
@@ -238,7 +242,7 @@ export class Resumables {
   async #settle({ record, failure }: PieceEnd): Promise<Resumable> {
     const { id } = record;
     const live = this.#live.get(id);
-    const isRefused = failure instanceof Fault && failure.code === "content_refused";
+    const isRefused = failure instanceof Fault && FATAL.includes(failure.code);
     if (live?.digest.position !== offsetOf(record)) this.#forget(id);
     await this.keeper.alone(async () => {
       await this.#giveBack(record);
@@ -439,7 +443,13 @@ export class Resumables {
         await this.#drop(record, image);
         continue;
       }
-      if (record.dueMs > nowMs || this.#works.has(record.id)) continue;
+      if (record.dueMs > nowMs) continue;
+      const work = this.#works.get(record.id);
+      if (work !== undefined) {
+        // However long a request takes, its upload does not expire under it.
+        await work.renew?.();
+        continue;
+      }
       if (record.expiresAtMs <= nowMs) {
         log({ event: "resumable_upload_expired", image_id: record.imageId });
         await this.#drop(record, image);
@@ -471,7 +481,7 @@ export class Resumables {
     const dueMs = Math.min(Date.now() + pauseMs, record.expiresAtMs);
     await ledger.write({ resumables: [{ ...record, tries, dueMs }] });
     const { resumables } = await ledger.read();
-    let parts: readonly Resumable[];
+    let parts: readonly Resumable[] = [];
     try {
       parts = record.joins.map((one) => findPart(resumables, one));
       const isJoined = kind === "final" && parts.every(({ place }) => place === undefined);
@@ -492,6 +502,10 @@ export class Resumables {
     } catch (error) {
       const isFinal = error instanceof Fault && FINAL.includes(error.code);
       if (isFinal) await ledger.write({ resumables: [{ ...record, dueMs: record.expiresAtMs }] });
+      if (error instanceof Fault && error.code === "parts_lost") {
+        for (const one of [record, ...parts]) await this.#drop(one);
+        await this.imports.noteRefusal(record, error);
+      }
       throw error;
     }
     const nowMs = Date.now();
@@ -573,7 +587,8 @@ export class Resumables {
 
   async #find(imageId: string, id: string): Promise<Resumable> {
     const record = await this.keeper.ledger.resumable(id);
-    const isHere = record?.imageId === imageId && record.expiresAtMs > Date.now();
+    const isAlive = this.#works.has(id) || (record?.expiresAtMs ?? 0) > Date.now();
+    const isHere = record?.imageId === imageId && isAlive;
     if (record === undefined || !isHere) throw new Fault("upload_not_found", { uploadId: id });
     return record;
   }
@@ -623,13 +638,8 @@ export class Resumables {
         spentTailKeys: [],
       },
       ...{ expected, algorithms: [], metadata, projectId, userId, requestId },
-      ...this.#expiry(),
+      ...expiryOf(this.keeper.config),
     };
-  }
-
-  #expiry(): Pick<Resumable, "expiresAtMs" | "dueMs"> {
-    const expiresAtMs = Date.now() + this.keeper.config.uploadExpiryMs;
-    return { expiresAtMs, dueMs: expiresAtMs };
   }
 }
 

@@ -1,7 +1,8 @@
+import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { owner } from "../support/callers.ts";
 import { passTime, resumeTime, stopTime } from "../support/clock.ts";
-import { finishImport } from "../support/imports.ts";
+import { finishImport, tasksOf } from "../support/imports.ts";
 import { type CallOptions, Service } from "../support/service.ts";
 import { storedKeys } from "../support/stored-bytes.ts";
 import { TestedObject } from "../support/tested-object.ts";
@@ -489,6 +490,35 @@ describe("tus creation-with-upload", () => {
     expect(await new TestedObject(id).isAtRest()).toBe(true);
   });
 
+  it.each(["whole", "partial"])(
+    "of no bytes is complete with an empty body, however it is framed: a %s one",
+    async (kind) => {
+      const none = {
+        ...{ "upload-length": "0", ...OFFSET_STREAM },
+        ...(kind === "partial" && PARTIAL),
+      };
+      const chunked = () => bodyOf(async function* () {});
+      for (const [body, framing] of [
+        ["", { "content-length": "0" }],
+        [chunked(), { "transfer-encoding": "chunked" }],
+        [chunked(), {}],
+      ] as const) {
+        const { id } = await service.createEmpty(owner);
+        const response = await tus.begin(owner, id, { ...none, ...framing }, body);
+        expect(response.status, await response.text()).toBe(201);
+        expect(response.headers.get("upload-offset")).toBe("0");
+        if (kind === "whole") await expectContent(id, "");
+      }
+    },
+  );
+
+  it("of no bytes with a body that has some is 400, and there is no upload", async () => {
+    const { id } = await service.createEmpty(owner);
+    const headers = { "upload-length": "0", ...OFFSET_STREAM };
+    expect((await tus.begin(owner, id, headers, "x")).status).toBe(400);
+    expect(await new TestedObject(id).isAtRest()).toBe(true);
+  });
+
   it("of an empty body, and of a partial upload", async () => {
     const { id } = await service.createEmpty(owner);
     const empty = await tus.begin(owner, id, { ...LENGTH, ...OFFSET_STREAM }, "");
@@ -520,12 +550,73 @@ describe("tus expiration", () => {
     expect((await tus.head(owner, upload)).status).toBe(404);
   });
 
+  it("a request that takes longer keeps its upload alive", async () => {
+    const { id, upload } = await begin();
+    const object = new TestedObject(id);
+    const slow = bodyOf(async function* () {
+      yield new TextEncoder().encode("hello");
+      // It is at work once others are told to wait.
+      while ((await tus.head(owner, upload)).status !== 423) await scheduler.wait(5);
+      passTime(86_401);
+      await object.ringAll();
+      passTime(86_401);
+      await object.ringAll();
+      yield new TextEncoder().encode(" ");
+    });
+    const response = await tus.send(owner, upload, 0, slow);
+    expect([response.status, response.headers.get("upload-offset")]).toEqual([204, "6"]);
+    const expires = Date.parse(response.headers.get("upload-expires") ?? "");
+    expect(expires).toBeGreaterThan(Date.now() + 86_000_000);
+    passTime(86_000);
+    expect(await tus.offset(owner, upload)).toBe(6);
+    await tus.patch(owner, upload, 6, "world");
+    await expectContent(id, HELLO);
+  });
+
   it("its value MAY change over time: bytes put it off", async () => {
     const { upload } = await begin();
     passTime(86_000);
     await tus.patch(owner, upload, 0, "hello");
     passTime(86_000);
     expect(await tus.offset(owner, upload)).toBe(5);
+  });
+});
+
+describe("tus core, a store that loses what it has", () => {
+  const MiB = 1024 ** 2;
+
+  /** An upload of 20 MiB whose first part is stored, and then dropped by the store, as R2 does after seven days. */
+  async function beginLost(bytes: number) {
+    const { id, upload } = await begin({ "upload-length": String(20 * MiB) });
+    await tus.patch(owner, upload, 0, new Uint8Array(bytes));
+    const [record] = await new TestedObject(id).resumables();
+    const { key = "", multipartId = "" } = record ?? {};
+    await env.BLOBS.resumeMultipartUpload(key, multipartId).abort();
+    return { id, upload };
+  }
+
+  it.each([
+    ["when a part comes", 9 * MiB],
+    ["when the last byte comes", 17 * MiB],
+  ])("the upload ends with a reason, 410: %s", async (_, first) => {
+    const { id, upload } = await beginLost(first);
+    const response = await tus.send(owner, upload, first, new Uint8Array(20 * MiB - first));
+    expect([response.status, await response.text()]).toEqual([
+      410,
+      expect.stringContaining("from its beginning"),
+    ]);
+    expect((await tus.head(owner, upload)).status).toBe(404);
+    const tasks = await tasksOf(service, owner, id);
+    expect(tasks.at(-1)).toMatchObject({
+      status: "failure",
+      message: expect.stringContaining("no longer has"),
+    });
+    await new TestedObject(id).untilAtRest();
+    expect(await new TestedObject(id).isAtRest()).toBe(true);
+    expect(await storedKeys(id)).toEqual([]);
+    const again = await tus.create(owner, id, LENGTH);
+    await tus.patch(owner, again, 0, HELLO);
+    await expectContent(id, HELLO);
   });
 });
 
@@ -588,6 +679,31 @@ describe("tus checksum", () => {
     expect([bytes[MiB - 1], bytes[MiB], bytes.at(-1)]).toEqual([1, 3, 3]);
     expect(new Set(bytes.subarray(MiB))).toEqual(new Set([3]));
   });
+
+  it.each(["in one request", "behind bytes that are there"])(
+    "content that looks unsafe: 460 first if the checksum is wrong, and the upload stays: %s",
+    async (when) => {
+      const first = when === "in one request" ? 0 : 5;
+      const { id, upload } = await begin({ "upload-length": String(2 ** 20 + first) });
+      if (first > 0) await tus.patch(owner, upload, 0, new Uint8Array(first));
+      // A QED header, which is never safe; where it does not stand first, nothing is wrong with it.
+      const bytes = new Uint8Array(2 ** 20);
+      bytes.set(new TextEncoder().encode("QED\0"));
+      const wrong = { "upload-checksum": `sha1 ${await digestOf("", "SHA-1")}` };
+      const damaged = await tus.send(owner, upload, first, bytes, wrong);
+      expect(damaged.status).toBe(460);
+      expect(await tus.offset(owner, upload)).toBe(first);
+      if (first > 0) return;
+      const sha1 = await crypto.subtle.digest("SHA-1", bytes);
+      const right = {
+        "upload-checksum": `sha1 ${btoa(String.fromCharCode(...new Uint8Array(sha1)))}`,
+      };
+      expect((await tus.send(owner, upload, 0, bytes, right)).status).toBe(415);
+      expect((await tus.head(owner, upload)).status).toBe(404);
+      await new TestedObject(id).untilAtRest();
+      expect(await storedKeys(id)).toEqual([]);
+    },
+  );
 
   it("a chunk with a checksum that breaks off is discarded", async () => {
     const { upload } = await begin();
