@@ -5,6 +5,7 @@
 
 import { randomBytes } from "node:crypto";
 import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
+import { hostname, networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare, R2_PLUGIN } from "miniflare";
 import {
@@ -170,6 +171,18 @@ function localStores(defaultStore) {
 }
 
 /**
+ * The names and addresses of this machine that a server on that address answers to.
+ * @param {string} host
+ */
+function ownHosts(host) {
+  if (host !== "0.0.0.0" && host !== "::") return [host];
+  const interfaces = Object.values(networkInterfaces()).flatMap((addresses = []) => addresses);
+  // A zone is not part of an address.
+  const addresses = interfaces.map(({ address }) => address.replace(/%.*/, ""));
+  return [...addresses, hostname()].filter((name) => /^[\w.:-]+$/.test(name));
+}
+
+/**
  * Starts the Worker on `host:port`. `vars` override settings and secrets, and both those of `.dev.vars`; `onLog` gets
  * each line the Worker logs. Uploads go to `store` by themselves. Gives the text of the identity document in use, too.
  * `wrapper` is a module to run in the Worker's place, which imports it as `./index.js`; `beside` makes the options of
@@ -183,15 +196,16 @@ function localStores(defaultStore) {
 export async function startLocalServer(options) {
   const { stateDir, host, port, store, vars, onLog, wrapper, beside = () => [] } = options;
   const { workerOptions } = unstable_getMiniflareWorkerOptions(configPath);
-  const bindings = {
+  const given = {
     ...defaultSettings,
     STORES: localStores(store),
     IDENTITY: developmentIdentity,
     TOKEN_SECRET: await readTokenSecret(stateDir),
     ...readDevVars(),
-    DEVELOPMENT: "true",
     ...vars,
   };
+  const hosts = [...ownHosts(host), given.DEVELOPMENT_HOSTS].filter((one) => one !== "");
+  const bindings = { ...given, DEVELOPMENT: "true", DEVELOPMENT_HOSTS: hosts.join() };
   const [bundlePath] = await Promise.all([
     bundleWorker(stateDir),
     // Done when the port opens, so that nobody's first request finds no tables.

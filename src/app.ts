@@ -76,6 +76,7 @@ export async function handle(
     config = settings;
     exchange.requestId = requestIdOf(request, config.maxRequestIdLength, exchange.requestId);
     assertServable(request, config.auth);
+    config.localAccess?.assert(request);
     if (isTus) exchange.request = withMeantMethod(request);
     response = await withTimings(exchange.timings, () => dispatch(exchange, settings));
   } catch (error) {
@@ -88,7 +89,8 @@ export async function handle(
   if (config?.tellsTimings && reply.status < 400) tellTimings(exchange, reply.headers);
   guardAnswer(exchange, reply);
   if (isTus) reply.headers.set("tus-resumable", TUS_VERSION);
-  addCorsHeaders(meant, reply.headers, config?.corsAllowedOrigins ?? []);
+  const origins = config?.localAccess?.origins(request) ?? config?.corsAllowedOrigins ?? [];
+  addCorsHeaders(meant, reply.headers, origins);
   if (config === undefined || isLogged(config, reply.status)) logExchange(exchange, reply.status);
   return reply;
 }

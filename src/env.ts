@@ -1,4 +1,5 @@
 import { type AuthSettings, parseAuthSettings } from "./auth/authenticate.ts";
+import { hostOf, LocalAccess } from "./auth/local-access.ts";
 import type { HashAlgorithm } from "./blob/digest.ts";
 import { assertOpenable, type OpenStore, storeOpener } from "./blob/stores.ts";
 import { Fault } from "./domain/fault.ts";
@@ -27,6 +28,8 @@ export interface Config {
   /** Origins that browsers may call from; `*` is any, an empty list none. */
   readonly corsAllowedOrigins: readonly string[];
   readonly auth: AuthSettings;
+  /** From where the development users are reached; undefined: there are others. */
+  readonly localAccess: LocalAccess | undefined;
   readonly policy: Policy;
   readonly protectProperties: ProtectProperties;
   readonly limits: Limits;
@@ -117,10 +120,18 @@ export function parseConfig(env: Readonly<Record<string, unknown>>): Config {
   const stores = read.parsed("STORES", SINGLE_STORE, (text) => parseStoresOf(env, text));
   const imports = parseImportSettings(read, env);
   const policy = read.parsed("POLICY", "{}", (text) => new Policy(parsePolicy(text)));
+  const publicEndpoint = read.httpUrl("PUBLIC_ENDPOINT");
+  const corsAllowedOrigins = read.origins("CORS_ALLOWED_ORIGINS", "*");
+  const auth = parseAuthSettings(env);
+  const developmentHosts = read.hosts("DEVELOPMENT_HOSTS");
+  if (publicEndpoint !== undefined) developmentHosts.push(new URL(publicEndpoint).hostname);
   return {
-    publicEndpoint: read.httpUrl("PUBLIC_ENDPOINT"),
-    corsAllowedOrigins: read.origins("CORS_ALLOWED_ORIGINS", "*"),
-    auth: parseAuthSettings(env),
+    publicEndpoint,
+    corsAllowedOrigins,
+    auth,
+    localAccess: auth.identity.isDevelopment
+      ? new LocalAccess(developmentHosts, corsAllowedOrigins)
+      : undefined,
     policy,
     protectProperties: read.parsed("PROPERTY_PROTECTIONS", "", (text) =>
       parsePropertyProtections(text, policy),
@@ -275,6 +286,13 @@ class Variables {
   /** A list that may be empty. */
   optionalList(name: string, fallback: string): readonly string[] {
     return this.text(name, fallback) === "" ? [] : this.list(name, fallback);
+  }
+
+  /** Names and addresses of hosts, as addresses spell them. */
+  hosts(name: string): string[] {
+    return this.optionalList(name, "").map((item) => {
+      return hostOf(item) ?? misconfigured(name, `"${item}" is no name or address of a host`);
+    });
   }
 
   /** Some of the words allowed, each once, in the order given. */

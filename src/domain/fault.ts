@@ -272,6 +272,14 @@ export const FAULTS = {
     status: 503,
     text: "The database is not up to date: {missing}. `npm run deploy` applies the migrations that it lacks.",
   },
+  misdirected: {
+    status: 421,
+    text: "The development users, whose passwords are public, are served under this machine's own addresses only. The variable DEVELOPMENT_HOSTS names further ones.",
+  },
+  origin_refused: {
+    status: 403,
+    text: "The development users, whose passwords are public, are served to pages of this machine only. The variable CORS_ALLOWED_ORIGINS names the origins of further ones.",
+  },
   misconfigured: { status: 503, text: "{reason}" },
   store_unavailable: {
     status: 503,

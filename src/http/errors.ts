@@ -12,6 +12,7 @@ const REASONS: Readonly<Record<number, string>> = {
   413: "Request Entity Too Large",
   415: "Unsupported Media Type",
   416: "Requested Range Not Satisfiable",
+  421: "Misdirected Request",
   423: "Locked",
   429: "Too Many Requests",
   431: "Request Header Fields Too Large",

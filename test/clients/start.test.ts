@@ -2,8 +2,9 @@ import { type ExecFileOptions, execFile } from "node:child_process";
 import { pbkdf2Sync } from "node:crypto";
 import { once } from "node:events";
 import { chmod, copyFile, readFile, stat, symlink, writeFile } from "node:fs/promises";
-import { createServer as createHttpServer } from "node:http";
+import { createServer as createHttpServer, type IncomingMessage, request } from "node:http";
 import { createServer } from "node:net";
+import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { RENAMED } from "../../scripts/development-ids.mjs";
@@ -251,6 +252,25 @@ describe("npm start", () => {
       }
       await server.stop();
     }
+  });
+
+  it("answers nobody who came under another name, or from a page of elsewhere", async () => {
+    const server = await startServer(state.path, {}, ["--host", "0.0.0.0"]);
+    const statusOf = async (headers: Record<string, string>) => {
+      const call = request(`${server.url}/v2/images`, { headers }).end();
+      const [answer] = (await once(call, "response")) as [IncomingMessage];
+      answer.resume();
+      return answer.statusCode;
+    };
+    const addresses = Object.values(networkInterfaces()).flatMap((all = []) => all);
+    for (const { address, family } of addresses) {
+      expect(await statusOf({ host: family === "IPv6" ? `[${address}]` : address })).toBe(401);
+    }
+    expect(await statusOf({ host: "localhost:80" })).toBe(401);
+    expect(await statusOf({ host: "evil.example" })).toBe(421);
+    expect(await statusOf({ origin: "https://evil.example" })).toBe(403);
+    expect(await statusOf({ origin: "http://localhost:5173" })).toBe(401);
+    await server.stop();
   });
 
   it("serves users of one's own, and none else", async () => {

@@ -97,6 +97,7 @@ const BAD: Readonly<Record<string, readonly string[]>> = {
     "null",
     "any",
   ],
+  DEVELOPMENT_HOSTS: [",", "a b", "http://box.lan", "box.lan:9292", "*", "[::1]"],
   ALLOW_ANONYMOUS_ACCESS: ["yes", "TRUE", "1"],
   POLICY: [
     "",
