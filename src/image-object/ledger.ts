@@ -1,6 +1,7 @@
 /*
  * What one image's object keeps in its own storage: unfinished work and nothing else (design invariant 1).
- * An image at rest keeps nothing, so its object costs nothing.
+ * An image at rest keeps nothing, not even an empty database, so its object costs nothing: the write that ends the last
+ * piece of work deletes all there is, tables included.
  *
  *   upload        the one upload that holds the image, with its lease
  *   import        the import under way
@@ -95,6 +96,8 @@ export class Ledger {
     if (upload !== undefined) deadlines.push(upload.deadlineMs);
     if (job !== undefined) deadlines.push(job.dueMs);
     if (cacheFill !== undefined) deadlines.push(cacheFill.dueMs);
+    // Nothing is unfinished, so nothing that lies here is of any use. Storage without a row would be billed as well.
+    if (deadlines.length === 0) return this.storage.deleteAll();
     await Promise.all([
       this.#set("upload", upload),
       this.#set("import", job),
@@ -102,9 +105,7 @@ export class Ledger {
       this.#set("owed", owed.length === 0 ? undefined : owed),
       ...dropped.map((id) => this.#set(RESUMABLE_PREFIX + id, undefined)),
       ...resumables.map((record) => this.#set(RESUMABLE_PREFIX + record.id, record)),
-      deadlines.length === 0
-        ? this.storage.deleteAlarm()
-        : this.storage.setAlarm(Math.min(...deadlines)),
+      this.storage.setAlarm(Math.min(...deadlines)),
     ]);
   }
 
