@@ -87,9 +87,9 @@ export async function listImages(ctx: Context): Promise<Response> {
   policy.enforce(ctx.rule, ctx.identity);
   const protection = protectionOf(ctx);
   const query = withoutUnreadable(parseImageList(ctx.url.search, limits), protection);
-  const found = await queryImages(ctx.db, query, policy.viewer(ctx.identity));
-  const images = found.filter((image) => mayShow(ctx, image));
-  const lastId = found.length === query.limit ? images.at(-1)?.id : undefined;
+  const page = await queryImages(ctx.db, query, policy.viewer(ctx.identity));
+  const images = page.images.filter((image) => mayShow(ctx, image));
+  const lastId = page.hasMore ? images.at(-1)?.id : undefined;
   return json({
     images: images.map((image) =>
       imageView(image, stores, protection, locationKeys(ctx, inList(ctx, image))),

@@ -20,7 +20,7 @@ import { listByHand } from "./list-oracle.ts";
 const db = openDatabase(env.DB);
 
 async function idsOf(search: string, viewer: Viewer): Promise<string[]> {
-  const images = await listImages(db, query(search), viewer);
+  const { images } = await listImages(db, query(search), viewer);
   return images.map((image) => image.id);
 }
 
