@@ -8,7 +8,7 @@ import { parseTaskRequest } from "../domain/task-request.ts";
 import { readJson } from "../http/body.ts";
 import { buildLinks } from "../http/link.ts";
 import { json } from "../http/reply.ts";
-import { parseTaskList } from "../http/task-list.ts";
+import { parseImageTaskPage, parseTaskList } from "../http/task-list.ts";
 import { unwrap } from "../image-object/rpc.ts";
 import { isUuid } from "../lib/uuid.ts";
 import { admitUri } from "../net/resolve.ts";
@@ -43,14 +43,25 @@ export async function showTask(ctx: Context): Promise<Response> {
   return json(taskView(task, readerOf(ctx)));
 }
 
-/** GET /v2/images/{image_id}/tasks: for everyone who may see the image (contract TSK-1, TSK-2, POL-2). */
+/**
+ * GET /v2/images/{image_id}/tasks: for everyone who may see the image (contract TSK-1, TSK-2, POL-2). Pages are ours
+ * (TSK-6).
+ */
 export async function listImageTasks(ctx: Context): Promise<Response> {
-  const { policy } = ctx.config;
+  const { policy, limits } = ctx.config;
   const viewer = policy.viewer(ctx.identity);
-  const found = await findImageWithTasks(ctx.db, imageIdOf(ctx), viewer, ctx.nowMs);
+  const imageId = imageIdOf(ctx);
+  const page = parseImageTaskPage(ctx.url.search, limits);
+  const found = await findImageWithTasks(ctx.db, imageId, page, viewer, ctx.nowMs);
   policy.enforceOnImage(ctx.rule, ctx.identity, found);
   const reader = readerOf(ctx);
-  return json({ tasks: found.tasks.map((task) => imageTaskView(task, reader)) });
+  const { tasks } = found;
+  const lastId = tasks.length === page.limit ? tasks.at(-1)?.id : undefined;
+  const { next } = buildLinks(ctx.url.search, lastId, `/v2/images/${imageId}/tasks`);
+  return json({
+    tasks: tasks.map((task) => imageTaskView(task, reader)),
+    ...(next !== undefined && { next }),
+  });
 }
 
 /**
@@ -73,18 +84,24 @@ export async function createTask(ctx: Context): Promise<Response> {
   await insertImage(ctx.db, image);
   const object = ctx.imageObject(image.id);
   const caller = { imageId: image.id, identity: ctx.identity };
-  const outcome = await object.beginImport(
-    { ...caller, rule: "modify_image" },
-    {
-      request,
-      storeHeader: null,
-      requestId: ctx.requestId,
-      taskType: "import",
-      taskInput: { ...input, import_from: redactUri(uri) },
-      token: undefined,
-    },
-  );
-  if (!outcome.ok) await object.delete({ ...caller, rule: "delete_image" });
+  const withdraw = () => object.delete({ ...caller, rule: "delete_image" });
+  const outcome = await object
+    .beginImport(
+      { ...caller, rule: "modify_image" },
+      {
+        request,
+        storeHeader: null,
+        requestId: ctx.requestId,
+        taskType: "import",
+        taskInput: { ...input, import_from: redactUri(uri) },
+        token: undefined,
+      },
+    )
+    .catch(async (cause: unknown) => {
+      await withdraw();
+      throw cause;
+    });
+  if (!outcome.ok) await withdraw();
   const task = await findTask(ctx.db, unwrap(outcome) ?? "", ctx.nowMs);
   if (task === undefined) throw new Error("the import was accepted without a task");
   const location = `${ctx.baseUrl}/v2/tasks/${task.id}`;

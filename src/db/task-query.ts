@@ -1,7 +1,7 @@
-import { and, asc, between, eq, isNull, or, type SQL, sql } from "drizzle-orm";
+import { and, between, eq, getTableColumns, isNull, or, type SQL, sql } from "drizzle-orm";
 import { Fault } from "../domain/fault.ts";
 import type { Task } from "../domain/task.ts";
-import { seesTask, type TaskListQuery } from "../domain/task-list.ts";
+import { type ImageTaskPage, seesTask, type TaskListQuery } from "../domain/task-list.ts";
 import type { Viewer } from "../domain/visibility.ts";
 import type { Database } from "./database.ts";
 import { isBehind, type OrderStep, orderBy } from "./image-order.ts";
@@ -22,19 +22,29 @@ export async function listTasks(
   const page = selectTaskPage(db, query, viewer, nowMs);
   if (query.marker === undefined) return (await page).map(taskFromRow);
   const [[marker], rows] = await db.batch([selectTask(db, query.marker, nowMs), page]);
-  if (marker === undefined || !seesTask(viewer, taskFromRow(marker))) {
-    const reason = "it names no task that this list could start after";
-    throw new Fault("invalid_parameter", { name: "marker", reason });
-  }
+  if (marker === undefined || !seesTask(viewer, taskFromRow(marker))) throw badMarker();
   return rows.map(taskFromRow);
 }
+
+function badMarker(): Fault {
+  const reason = "it names no task that this list could start after";
+  return new Fault("invalid_parameter", { name: "marker", reason });
+}
+
+/** What lists show of a task, for the rest may be large. */
+const SUMMARY = {
+  ...getTableColumns(tasks),
+  input: sql<null>`NULL`.as("input"),
+  result: sql<null>`NULL`.as("result"),
+  message: sql<string>`''`.as("message"),
+};
 
 /** The statement for one page, by keyset. */
 export function selectTaskPage(db: Database, query: TaskListQuery, viewer: Viewer, nowMs: number) {
   const { marker, texts, times } = query;
   const steps = orderOf(query);
   return db
-    .select()
+    .select(SUMMARY)
     .from(tasks)
     .where(
       and(
@@ -63,7 +73,11 @@ const COLUMNS = {
 } as const satisfies Readonly<Record<TaskListQuery["sortKey"], unknown>>;
 
 /** The sort column and then the id, which is like no other. */
-function orderOf({ sortKey, sortDirection, marker }: TaskListQuery): OrderStep[] {
+function orderOf({
+  sortKey,
+  sortDirection,
+  marker,
+}: Pick<TaskListQuery, "sortKey" | "sortDirection" | "marker">): OrderStep[] {
   const keys = sortKey === "id" ? [sortKey] : [sortKey, "id" as const];
   return keys.map((key) => ({
     value: sortValue("tasks", key),
@@ -79,23 +93,42 @@ function sortValue(table: string, key: TaskListQuery["sortKey"]): SQL {
   return notNull ? column : sql`coalesce(${column}, -1)`;
 }
 
-/** An image and those of its tasks that a viewer may know of, in one round trip. Throws `image_not_found`. */
+/**
+ * An image and a page of those of its tasks that a viewer may know of, oldest first, in one round trip. Throws
+ * `image_not_found`, and `invalid_parameter` for a marker that names none of them.
+ */
 export async function findImageWithTasks(
   db: Database,
   imageId: string,
+  page: ImageTaskPage,
   viewer: Viewer,
   nowMs: number,
 ): Promise<FoundImage & { tasks: readonly Task[] }> {
-  const [imageRows, taskRows] = await db.batch([
+  const [imageRows, taskRows, [marker]] = await db.batch([
     selectImage(db, imageId, viewer.projectId),
-    selectTasksOfImage(db, imageId, viewer, nowMs),
+    selectTasksOfImage(db, imageId, page, viewer, nowMs),
+    selectTask(db, page.marker ?? "", nowMs),
   ]);
-  return { ...foundImage(imageRows[0], imageId), tasks: taskRows.map(taskFromRow) };
+  const found = foundImage(imageRows[0], imageId);
+  if (page.marker !== undefined) {
+    const isOfImage = marker?.imageId === imageId;
+    if (!isOfImage || (marker.owner !== null && !seesTask(viewer, taskFromRow(marker)))) {
+      throw badMarker();
+    }
+  }
+  return { ...found, tasks: taskRows.map(taskFromRow) };
 }
 
-/** The statement for an image's tasks, oldest first: the viewer's project's own and nobody's (contract 12 §3). */
-export function selectTasksOfImage(db: Database, imageId: string, viewer: Viewer, nowMs: number) {
+/** The statement for a page of an image's tasks: the viewer's project's own and nobody's (contract 12 §3). */
+export function selectTasksOfImage(
+  db: Database,
+  imageId: string,
+  { limit, marker }: ImageTaskPage,
+  viewer: Viewer,
+  nowMs: number,
+) {
   const { seesAll, projectId } = viewer;
+  const steps = orderOf({ sortKey: "createdAtMs", sortDirection: "asc", marker });
   return db
     .select()
     .from(tasks)
@@ -104,9 +137,11 @@ export function selectTasksOfImage(db: Database, imageId: string, viewer: Viewer
         eq(tasks.imageId, imageId),
         seesAll ? undefined : or(isNull(tasks.owner), isOwnedBy(projectId)),
         isThere(nowMs),
+        marker === undefined ? undefined : isBehind(steps),
       ),
     )
-    .orderBy(asc(tasks.createdAt), asc(tasks.id));
+    .orderBy(...orderBy(steps))
+    .limit(limit);
 }
 
 /** A caller without project owns nothing, not even what has no owner. */

@@ -19,7 +19,7 @@ export type ImportMethodName = (typeof IMPORT_METHODS)[number];
 /** An import request whose form is right; plain data, since it crosses to the image's object. */
 export interface ImportRequest {
   readonly method: ImportMethodName;
-  /** The whole body, for the task's input. */
+  /** What of the body means something, for the task's input. */
   readonly body: JsonObject;
   /** The body's `method`, whose other fields are judged once the image is known. */
   readonly settings: JsonObject;
@@ -50,13 +50,31 @@ export function parseImportRequest(
   }
   return {
     method,
-    body,
+    body: knownFields(body, settings),
     settings,
     stores: body.stores,
     mustSucceed: readBoolean(body, "all_stores_must_succeed", true),
     allStores: readBoolean(body, "all_stores", false),
     expected: readChecksum(method, settings.checksum),
   };
+}
+
+const METHOD_FIELDS = [
+  "name",
+  "uri",
+  "glance_region",
+  "glance_image_id",
+  "glance_service_interface",
+  "checksum",
+];
+const FIELDS = ["stores", "all_stores", "all_stores_must_succeed"];
+
+function knownFields(body: JsonObject, settings: JsonObject): JsonObject {
+  return { method: pick(settings, METHOD_FIELDS), ...pick(body, FIELDS) };
+}
+
+function pick(from: JsonObject, names: readonly string[]): JsonObject {
+  return Object.fromEntries(Object.entries(from).filter(([name]) => names.includes(name)));
 }
 
 function readBoolean(body: JsonObject, name: string, fallback: boolean): boolean {

@@ -25,6 +25,9 @@ export interface TaskListQuery {
   readonly times: ReadonlyMap<TaskTimeField, number>;
 }
 
+/** One page of an image's tasks as it is asked for. */
+export type ImageTaskPage = Pick<TaskListQuery, "limit" | "marker">;
+
 /** Whether the list of tasks has this one for a viewer: an admin sees all, others their project's (contract 12 §2). */
 export function seesTask(viewer: Viewer, task: Task): boolean {
   return viewer.seesAll || (task.owner !== null && task.owner === viewer.projectId);

@@ -7,7 +7,7 @@ export interface TaskRequest {
   readonly uri: string;
   /** What the image's creation gets as its body. */
   readonly imageProperties: JsonObject;
-  /** The input as it was given, which the task shows. */
+  /** What of the input means something, as it was given; the task shows it. */
   readonly input: JsonObject;
 }
 
@@ -35,7 +35,8 @@ export function parseTaskRequest(body: object): TaskRequest {
   }
   if (!isJsonObject(properties)) refuse("'input.image_properties' must be a JSON object.");
   const imageProperties = { disk_format: format, container_format: "bare", ...properties };
-  return { uri, imageProperties, input };
+  const known = { import_from: uri, import_from_format: format, image_properties: properties };
+  return { uri, imageProperties, input: known };
 }
 
 function refuse(reason: string): never {

@@ -1,7 +1,12 @@
 import { Fault } from "../domain/fault.ts";
 import type { Limits } from "../domain/limits.ts";
 import { TASK_STATUSES, TASK_TYPES } from "../domain/task.ts";
-import type { TaskListQuery, TaskTextField, TaskTimeField } from "../domain/task-list.ts";
+import type {
+  ImageTaskPage,
+  TaskListQuery,
+  TaskTextField,
+  TaskTimeField,
+} from "../domain/task-list.ts";
 import { parseTime } from "../lib/time.ts";
 import { canonicalUuid, isUuid } from "../lib/uuid.ts";
 import { parseLimit } from "./query.ts";
@@ -41,6 +46,19 @@ export function parseTaskList(search: string, limits: Limits): TaskListQuery {
     sortKey: parseSortKey(parameters.get("sort_key") ?? "created_at"),
     sortDirection: parseSortDirection(parameters.get("sort_dir") ?? "desc"),
     ...parseFilters(parameters),
+  };
+}
+
+/**
+ * The page of an image's tasks that a query string asks for; all at once if it says nothing, for an image does not keep many.
+ * Throws as parseTaskList does.
+ */
+export function parseImageTaskPage(search: string, limits: Limits): ImageTaskPage {
+  const parameters = new Map(decodeQuery(search));
+  const limit = parameters.get("limit");
+  return {
+    limit: limit === undefined ? limits.pageMax : parseLimit(limit, limits),
+    marker: parseMarker(parameters.get("marker")),
   };
 }
 

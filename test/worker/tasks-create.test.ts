@@ -37,6 +37,12 @@ describe("POST /v2/tasks", () => {
     expect(await shown.json()).toMatchObject({ status: "success", result: { image_id: imageId } });
   });
 
+  it("12 §3 input: keeps of its input what means something", async () => {
+    const response = await post({ ...request, input: { ...input, more: "x".repeat(100_000) } });
+    expect(response.status).toBe(201);
+    expect((await response.json<TaskRecord>()).input).toEqual(input);
+  });
+
   it("12 §2 POST check 4: takes the other fields of the schema and ignores them", async () => {
     const response = await post({ ...request, status: "success", message: "x", id: "y" });
     expect(response.status).toBe(201);

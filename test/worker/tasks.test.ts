@@ -457,15 +457,27 @@ describe("the tasks of an image", () => {
     expect(await idsFor(id, admin)).toEqual([copy.id]);
   });
 
-  it("12 §3 Order, Success: come oldest first and all at once, without links", async () => {
+  it("12 §3 Order, Success, TSK-6: come oldest first and all at once, or in pages", async () => {
     const { id } = await service.create(owner);
     const planted: string[] = [];
     for (let n = 0; n < 30; n++) {
       planted.push((await plantTask({ imageId: id, createdAtMs: n, updatedAtMs: 99 - n })).id);
     }
-    const body = await page(`${path(id)}?limit=2&sort_dir=desc&status=x`, owner);
+    const body = await page(`${path(id)}?sort_dir=desc&status=x`, owner);
     expect(Object.keys(body)).toEqual(["tasks"]);
     expect(body.tasks.map((task) => task.id)).toEqual(planted);
+
+    const found: string[] = [];
+    let sizes = 0;
+    for (let next: unknown = `${path(id)}?limit=12`; typeof next === "string"; sizes++) {
+      const part: { tasks: { id: string }[]; next?: string } = await page(next, owner);
+      found.push(...part.tasks.map((task) => task.id));
+      next = part.next;
+    }
+    expect([found, sizes]).toEqual([planted, 3]);
+    for (const wrong of ["limit=x", "limit=-1", "marker=x", `marker=${id}`]) {
+      expect((await service.call(owner, "GET", `${path(id)}?${wrong}`)).status).toBe(400);
+    }
   });
 
   it("RT-11, 12 §3 Other methods: are 405", async () => {

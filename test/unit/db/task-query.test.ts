@@ -1,4 +1,5 @@
 import { env } from "cloudflare:workers";
+import { sql } from "drizzle-orm";
 import { beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { openDatabase } from "../../../src/db/database.ts";
 import {
@@ -149,6 +150,9 @@ function sorted(tasks: readonly Task[], { sortKey, sortDirection }: TaskListQuer
   return sortDirection === "asc" ? ascending : ascending.reverse();
 }
 
+/** All tasks of an image. */
+const WHOLE = { limit: 1000, marker: undefined };
+
 describe("the tasks of an image", () => {
   const IMAGE = id(1);
   beforeEach(async () => {
@@ -157,7 +161,7 @@ describe("the tasks of an image", () => {
   });
 
   const idsFor = async (viewer: Viewer) =>
-    (await findImageWithTasks(db, IMAGE, viewer, NOW_MS)).tasks.map((task) => task.id);
+    (await findImageWithTasks(db, IMAGE, WHOLE, viewer, NOW_MS)).tasks.map((task) => task.id);
 
   it("12 §3 Which tasks: are of that image, not expired, of the viewer's project or of none", async () => {
     const plant = (n: number, changes: Partial<Task>) =>
@@ -181,9 +185,40 @@ describe("the tasks of an image", () => {
     expect(await idsFor(ADMIN)).toEqual([id(1), id(3), id(2), id(0)]);
   });
 
+  it("TSK-6: are given page by page, behind a task of the image that the viewer sees", async () => {
+    for (let n = 1; n <= 5; n++) {
+      await plantTask({ id: id(n), imageId: IMAGE, createdAtMs: n, owner: n === 2 ? null : "p1" });
+    }
+    await plantTask({ id: id(6), imageId: id(2), owner: "p1" });
+    await plantTask({ id: id(7), imageId: IMAGE, createdAtMs: 7, owner: "p2" });
+    const page = async (limit: number, marker?: string) => {
+      const found = await findImageWithTasks(db, IMAGE, { limit, marker }, memberOf("p1"), NOW_MS);
+      return found.tasks.map((task) => task.id);
+    };
+    expect(await page(2)).toEqual([id(1), id(2)]);
+    expect(await page(2, id(2))).toEqual([id(3), id(4)]);
+    expect(await page(2, id(4))).toEqual([id(5)]);
+    expect(await page(0)).toEqual([]);
+    for (const marker of [id(6), id(7), id(99)]) {
+      await expect(page(2, marker)).rejects.toMatchObject({ code: "invalid_parameter" });
+    }
+  });
+
+  it("TSK-6: of those that are over the newest 50 are kept", async () => {
+    const plant = (n: number, status: Task["status"]) =>
+      plantTask({ id: id(n), imageId: IMAGE, createdAtMs: n, status });
+    await plant(0, "processing");
+    for (let n = 1; n <= 52; n++) await plant(n, n % 2 === 0 ? "success" : "failure");
+    await plant(60, "processing");
+    const kept = await idsFor(ADMIN);
+    expect(kept).toEqual([id(0), ...Array.from({ length: 50 }, (_, n) => id(n + 3)), id(60)]);
+    await db.run(sql`UPDATE tasks SET status = 'success' WHERE id = ${id(60)}`);
+    expect(await idsFor(ADMIN)).toEqual([id(0), ...kept.slice(2)]);
+  });
+
   it("12 §3 Image absent: are not found without their image", async () => {
     await plantTask({ imageId: id(2) });
-    const missing = findImageWithTasks(db, id(2), ADMIN, NOW_MS);
+    const missing = findImageWithTasks(db, id(2), WHOLE, ADMIN, NOW_MS);
     await expect(missing).rejects.toThrow(expect.objectContaining({ code: "image_not_found" }));
   });
 });
@@ -227,17 +262,17 @@ describe("the cost", () => {
     },
   );
 
-  it.each([[memberOf("p1")], [memberOf(null)], [ADMIN]])(
-    "of an image's tasks is that of a search in order, for %j",
-    async (viewer) => {
-      const { plan, rowsRead } = await costOf(selectTasksOfImage(db, id(1), viewer, NOW_MS));
-      expect(plan).toContainEqual(
-        expect.stringMatching(/^SEARCH tasks USING INDEX tasks_by_image/),
-      );
-      expect(plan.filter((line) => /^SCAN|TEMP B-TREE/.test(line))).toEqual([]);
-      expect(rowsRead).toBeLessThanOrEqual(21);
-    },
-  );
+  it.each([
+    [memberOf("p1"), WHOLE],
+    [memberOf(null), WHOLE],
+    [ADMIN, WHOLE],
+    [ADMIN, { limit: 10, marker: id(101) }],
+  ])("of an image's tasks is that of a search in order, for %j and %j", async (viewer, page) => {
+    const { plan, rowsRead } = await costOf(selectTasksOfImage(db, id(1), page, viewer, NOW_MS));
+    expect(plan).toContainEqual(expect.stringMatching(/^SEARCH tasks USING INDEX tasks_by_image/));
+    expect(plan.filter((line) => /^SCAN|TEMP B-TREE/.test(line))).toEqual([]);
+    expect(rowsRead).toBeLessThanOrEqual(21);
+  });
 
   it("of one image's page by filter is that image's tasks", async () => {
     const page = query(`image_id=${id(1)}&limit=10`);
