@@ -88,9 +88,23 @@ describe("reads", () => {
     expect(await answers(caller, name, READS)).toEqual([status]);
   });
 
-  it("MN-17: a service's user sees what is public, and may not read it", async () => {
-    expect(await answers(serviceUser, await ownBy(owner, "public"), READS)).toEqual([403]);
-    expect(await answers(serviceUser, await ownBy(owner, "private"), READS)).toEqual([404]);
+  it("MN-14, MN-16: to whom may not read it, a namespace is not there, be it public", async () => {
+    for (const visibility of ["public", "private"]) {
+      const name = await ownBy(owner, visibility);
+      expect(await answers(serviceUser, name, [...READS, ...WRITES])).toEqual([404]);
+    }
+    const settings = { POLICY: JSON.stringify({ get_metadef_namespace: "role:member" }) };
+    const strict = new Metadefs(new Service({ settings }));
+    const type = `OS::Test::${crypto.randomUUID()}`;
+    const part = { visibility: "public", resource_type_associations: [{ name: type }] };
+    const name = await metadefs.create(part);
+    await metadefs.create(part);
+    const list = `${NAMESPACES}?resource_types=${type}&limit=1`;
+    expect((await strict.call(strangersReader, "GET", at(name))).status).toBe(404);
+    const hidden = await strict.get(list, strangersReader);
+    expect(hidden.namespaces).toEqual([]);
+    expect(hidden.next).toContain("marker=");
+    expect((await strict.get(list, stranger)).namespaces).toHaveLength(1);
   });
 
   it("MN-14: lists are for readers: of namespaces, and of resource types (MR-1)", async () => {
@@ -109,8 +123,7 @@ describe("reads", () => {
     "get_metadef_objects",
     "get_metadef_properties",
     "get_metadef_tags",
-    "get_metadef_namespace",
-  ])("MN-24: a namespace is not shown to whom %s is denied", async (rule) => {
+  ])("MN-17, MN-24: a namespace is not shown to whom %s is denied", async (rule) => {
     const name = await ownBy(owner, "public");
     const denying = new Service({ settings: { POLICY: JSON.stringify({ [rule]: "!" }) } });
     expect((await denying.call(owner, "GET", at(name))).status).toBe(403);
@@ -124,7 +137,7 @@ describe("writes", () => {
     ["private", stranger, 404],
     ["public", owner, 403],
     ["public", stranger, 403],
-    ["public", serviceUser, 403],
+    ["public", strangersReader, 403],
   ] as const)(
     "MN-15, MN-16, MN-17: of a %s namespace are an administrator's alone",
     async (visibility, caller, status) => {

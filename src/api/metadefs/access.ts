@@ -10,11 +10,11 @@ import type { RuleName } from "../../policy/rules.ts";
 import { type Context, param } from "../context.ts";
 
 /*
- * Who gets at which namespace (contract 14 §2): one that the caller may not see is 404 whatever the rule, and a denied
- * rule on one that it sees is 403. Bodies are read before either (contract MN-20).
+ * Who gets at which namespace (contract 14 §2): one that the caller may not see is 404 whatever the rule, and so is one
+ * that it may not read when a rule denies; a denied rule is 403 to all others. Bodies are read before (contract MN-20).
  */
 
-/** The namespace of the path, for a call that reads it. Throws `metadef_not_found`, and 403 where a rule denies. */
+/** The namespace of the path, for a call that reads it. Throws `metadef_not_found`, and `forbidden` where a rule denies. */
 export async function readNamespace(
   ctx: Context,
   ...rules: readonly RuleName[]
@@ -40,14 +40,15 @@ export function admit(
   found: WholeNamespace | undefined,
   rules: readonly RuleName[] = [],
 ): WholeNamespace {
-  const { policy } = ctx.config;
-  if (found === undefined || !seesNamespace(policy.viewer(ctx.identity), found)) {
-    throw new Fault("metadef_not_found", { kind: "namespace", name: param(ctx, "namespace") });
+  const missing = () =>
+    new Fault("metadef_not_found", { kind: "namespace", name: param(ctx, "namespace") });
+  if (found === undefined || !seesNamespace(ctx.config.policy.viewer(ctx.identity), found)) {
+    throw missing();
   }
-  for (const rule of [ctx.rule, ...rules]) {
-    policy.enforce(rule, ctx.identity, targetOf(found));
-  }
-  return found;
+  const denied = [ctx.rule, ...rules].find((rule) => !isAllowed(ctx, rule, found));
+  if (denied === undefined) return found;
+  if (!isAllowed(ctx, "get_metadef_namespace", found)) throw missing();
+  throw new Fault("forbidden", { rule: denied });
 }
 
 /** Whether a rule holds for a namespace. */

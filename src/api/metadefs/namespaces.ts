@@ -20,15 +20,17 @@ const READ_RULES = [
 ] as const satisfies readonly RuleName[];
 
 /**
- * GET /v2/metadefs/namespaces (contract MN-64 … MN-75). Ours: `include=properties,objects,tags` has parts come along, of
- * those namespaces where the caller may list them.
+ * GET /v2/metadefs/namespaces (contract MN-64 … MN-75): those that the caller may read; a policy of one's own may leave
+ * pages short, and they still have a next. Ours: `include=properties,objects,tags` has parts come along, of those
+ * namespaces where the caller may list them.
  */
 export async function listNamespaces(ctx: Context): Promise<Response> {
   const { policy, limits } = ctx.config;
   assertAllowed(ctx, "list_metadef_resource_types");
   const query = parseNamespaceList(ctx.url.search, limits);
   const namespaces = await queryNamespaces(ctx.db, query, policy.viewer(ctx.identity));
-  const shown = namespaces.map(({ properties, objects, tags, ...namespace }) =>
+  const readable = namespaces.filter((one) => isAllowed(ctx, "get_metadef_namespace", one));
+  const shown = readable.map(({ properties, objects, tags, ...namespace }) =>
     namespaceView({
       ...namespace,
       ...(properties && isAllowed(ctx, "get_metadef_properties", namespace) && { properties }),
