@@ -45,13 +45,13 @@ export async function changeNamespace(
   return repeat(name, async () => {
     const before = await findNamespace(db, name);
     const after = decide(before);
-    if (after === before) return after;
+    if (before === undefined || after === before) return after;
     assertNamespaceFits(after);
     const revision = after.revision + 1;
     const written = await write(after.name, () =>
       db
         .update(metadefNamespaces)
-        .set({ ...rowFromNamespace(after), revision })
+        .set({ ...changedColumns(before, after), revision })
         .where(isAsDecidedOn(after))
         .returning({ id: metadefNamespaces.id }),
     );
@@ -94,6 +94,15 @@ async function repeat<T>(name: string, attempt: () => Promise<T | undefined>): P
     if (done !== undefined) return done;
   }
   throw new Fault("namespace_changed", { name });
+}
+
+/** What differs of a row: an index is written for each column that is set, be it to what it was. */
+function changedColumns(before: WholeNamespace, after: WholeNamespace): Partial<NewRow> {
+  const old = new Map<string, unknown>(Object.entries(rowFromNamespace(before)));
+  const changed = Object.entries(rowFromNamespace(after)).filter(
+    ([name, value]) => old.get(name) !== value,
+  );
+  return Object.fromEntries(changed);
 }
 
 function isAsDecidedOn({ id, revision }: WholeNamespace) {

@@ -55,6 +55,23 @@ describe("a change of a namespace", () => {
     expect(revision).toBe(4);
   });
 
+  it("writes what differs, and one row of the table for it", async () => {
+    const associations = [{ name: "OS::Test::Kept", createdAtMs: 5, updatedAtMs: 5 }];
+    const name = await make({ associations });
+    const updates: string[] = [];
+    const watched = openDatabase(
+      interceptD1(env.DB, ({ statements = [] }, proceed) => {
+        updates.push(...statements.map(({ sql }) => sql).filter((sql) => /^update/i.test(sql)));
+        return proceed();
+      }),
+    );
+    await changeNamespace(watched, name, addTag("new"));
+    await changeNamespace(watched, name, present);
+    expect(updates).toHaveLength(1);
+    expect(updates[0]).toContain('set "revision" = ?, "tags" = ? where');
+    expect(await findNamespace(db, name)).toMatchObject({ associations, tags: [tag("new")] });
+  });
+
   it("MN-23: is refused by what came between", async () => {
     const name = await make();
     const protect = () =>
