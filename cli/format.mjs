@@ -40,6 +40,8 @@ const PACKED = [
   { magic: bytesOf("(\xb5/\xfd"), name: "zstd" },
   { magic: bytesOf("BZh"), name: "bzip2" },
   { magic: bytesOf("PK\x03\x04"), name: "zip" },
+  { magic: bytesOf("\x04\x22\x4d\x18"), name: "lz4" },
+  { magic: bytesOf("]\0\0"), name: "lzma" },
   { magic: bytesOf("7z\xbc\xaf\x27\x1c"), name: "7-Zip" },
 ];
 
@@ -90,10 +92,10 @@ export function judge(path, head, tail) {
   const extension = extname(path).slice(1).toLowerCase();
   /** @param {{offset?: number, magic: Buffer}} mark */
   const has = ({ offset = 0, magic }) => head.subarray(offset, offset + magic.length).equals(magic);
-  const packed = PACKED.find(has);
+  const packed = packingOf(head);
   if (packed !== undefined) {
     throw new Failure(
-      `${path} is compressed with ${packed.name}: unpack it first, or say --disk-format if it is to be stored as it is.`,
+      `${path} is compressed with ${packed}: unpack it first, or say --disk-format if it is to be stored as it is.`,
       EXIT.usage,
     );
   }
@@ -102,7 +104,8 @@ export function judge(path, head, tail) {
   if (has(ISO)) return { disk: "iso", container: "bare" };
   if (has(TAR) && extension === "ova") return { disk: "vmdk", container: "ova" };
   if (tail.subarray(0, VHD_FOOTER.magic.length).equals(VHD_FOOTER.magic)) {
-    return { disk: "vhd", container: "bare" };
+    const warning = `${path} is a fixed VHD, which is a raw disk and a footer; it is taken as raw.`;
+    return { disk: "raw", container: "bare", warning };
   }
   if (BY_EXTENSION.includes(extension)) {
     return { disk: extension, container: extension === "iso" ? "bare" : extension };
@@ -110,6 +113,33 @@ export function judge(path, head, tail) {
   const raw = { disk: "raw", container: "bare" };
   if (!MARKED.includes(extension)) return raw;
   return { ...raw, warning: `${path} is no ${extension} file by its content; it is taken as raw.` };
+}
+
+/**
+ * How a file is compressed, by its first bytes; undefined: in no way that is known.
+ * @param {Buffer} head
+ */
+export function packingOf(head) {
+  return PACKED.find(({ magic }) => head.subarray(0, magic.length).equals(magic))?.name;
+}
+
+/**
+ * What to say of a file that is to be stored as a disk of the given format, if anything.
+ * @param {string} path
+ * @param {string} disk
+ */
+export async function warnOfPacking(path, disk) {
+  if (disk !== "raw") return undefined;
+  return await withFile(path, async () => {
+    const file = await open(path);
+    try {
+      const packing = packingOf(await readAt(file, 0, HEAD_BYTES));
+      if (packing === undefined) return undefined;
+      return `${path} is compressed with ${packing}; it is stored as it is, and is no disk until it is unpacked.`;
+    } finally {
+      await file.close();
+    }
+  });
 }
 
 /**

@@ -5,7 +5,7 @@ import { randomUUID } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { basename, resolve } from "node:path";
 import { EXIT, Failure, withFile } from "./failure.mjs";
-import { guessFormats } from "./format.mjs";
+import { guessFormats, warnOfPacking } from "./format.mjs";
 import { createImage, findImage, listTasks } from "./images.mjs";
 import { parseCount, parseSize, readRecord, recordOptions } from "./options.mjs";
 import { FORMAT, forgetState, saveState } from "./resume-state.mjs";
@@ -82,7 +82,8 @@ async function describeFile(file, values, reporter) {
   const disk = values["disk-format"];
   /** @type {import("./format.mjs").Formats} */
   const guess = disk === undefined ? await guessFormats(file) : { disk, container: "bare" };
-  if (guess.warning !== undefined) reporter.note(guess.warning);
+  const warning = guess.warning ?? (await warnOfPacking(file, guess.disk));
+  if (warning !== undefined) reporter.note(warning);
   return {
     name: basename(file),
     disk_format: guess.disk,

@@ -1,34 +1,7 @@
+import type { Packing } from "../lib/packing.ts";
 import { decode } from "./decode.ts";
 import { GZIP, unpackable, ZSTD } from "./decoder.ts";
 import { openZip, type RangeReader } from "./zip.ts";
-
-/** How an image may be packed. */
-export type Packing = "gzip" | "zstd" | "zip" | "lha";
-
-/** As many of an image's first bytes as tell how it is packed. */
-export const PACKING_HEAD_BYTES = 5;
-
-/** How an image is packed, by its first bytes (contract 10 §14); undefined: in no way known here. */
-export function detectPacking(head: Uint8Array): Packing | undefined {
-  return MAGIC.find(({ at, bytes, mask }) =>
-    bytes.every((byte, i) => ((head[at + i] ?? -1) & (mask?.[i] ?? 0xff)) === byte),
-  )?.packing;
-}
-
-const MAGIC: readonly {
-  readonly packing: Packing;
-  readonly at: number;
-  readonly bytes: readonly number[];
-  /** The bits that count, where not all do. */
-  readonly mask?: readonly number[];
-}[] = [
-  { packing: "gzip", at: 0, bytes: [0x1f, 0x8b, 0x08] },
-  { packing: "zip", at: 0, bytes: [0x50, 0x4b, 0x03, 0x04] },
-  { packing: "lha", at: 2, bytes: [0x2d, 0x6c, 0x68] },
-  { packing: "zstd", at: 0, bytes: [0x28, 0xb5, 0x2f, 0xfd] },
-  // A skippable frame (RFC 8878 §3.1.2), as writers of seekable and parallel zstd put first.
-  { packing: "zstd", at: 0, bytes: [0x50, 0x2a, 0x4d, 0x18], mask: [0xf0, 0xff, 0xff, 0xff] },
-];
 
 /**
  * The unpacked bytes of a stored image of `sizeBytes`. How many there will be is not known; what is
@@ -48,7 +21,9 @@ export async function openUnpacked(
       return decode(await read(), ZSTD);
     case "zip":
       return openZip(read, sizeBytes);
-    case "lha":
-      throw unpackable("LHA archives are not supported. Send the image itself, or gzip it.");
+    default:
+      throw unpackable(
+        `It is packed with ${packing}, which is not supported. Send the image itself, or pack it with gzip or zstd.`,
+      );
   }
 }

@@ -3,6 +3,7 @@ import { Fault } from "../domain/fault.ts";
 import type { Formats, Hashes, Image, Location } from "../domain/image.ts";
 import type { ImageSignature } from "../domain/image-signature.ts";
 import type { ImportMethod } from "../domain/import-plan.ts";
+import type { Packing } from "../lib/packing.ts";
 import type { Validator } from "../net/source.ts";
 
 /*
@@ -64,6 +65,8 @@ export interface Base {
 /** Formats that data may have, and with them the size of the disk within in bytes, null where it is unknown. */
 export interface Inspected extends Formats {
   readonly virtualSize: number | null;
+  /** How data is packed that is taken as it is. */
+  readonly packing: Packing | undefined;
 }
 
 /** A blob that is being written. */

@@ -5,7 +5,7 @@ import { blobKey } from "../blob/keys.ts";
 import { planParts } from "../blob/part-size.ts";
 import type { ByteRange } from "../blob/store.ts";
 import { blobSource, hashSource, type RangedSource, transfer } from "../blob/transfer.ts";
-import { detectPacking, openUnpacked, PACKING_HEAD_BYTES } from "../blob/unpack.ts";
+import { openUnpacked } from "../blob/unpack.ts";
 import { withoutValues } from "../db/errors.ts";
 import { updateTask } from "../db/tasks.ts";
 import { Fault } from "../domain/fault.ts";
@@ -18,6 +18,7 @@ import { inspectRanges } from "../inspect/inspect-ranges.ts";
 import { Inspector } from "../inspect/inspector.ts";
 import { logIfTaken } from "../inspect/log-taken.ts";
 import { log } from "../lib/log.ts";
+import { detectPacking, PACKING_HEAD_BYTES } from "../lib/packing.ts";
 import { describeRemoteImage, findEndpoint } from "../net/image-api.ts";
 import { type Door, remembering } from "../net/resolve.ts";
 import { rejected, unreachable } from "../net/safe-fetch.ts";
@@ -331,7 +332,8 @@ export class Mover {
       const verifier = await config.signatures.verifier(job.signature, Date.now());
       await verifier.verify(base.hashes[verifier.algorithm] ?? "");
     }
-    const inspected = { ...formats, virtualSize: found.virtualSize };
+    const { virtualSize, packing } = found;
+    const inspected = { ...formats, virtualSize, packing };
     await this.#checkpoint({ ...job, base: { ...base, inspected } });
   }
 

@@ -221,7 +221,14 @@ function storesOf({ copies }: ImportJob): string[] {
   return copies.map(({ store }) => store);
 }
 
-function endMessage(job: ImportJob): string {
-  if (job.failedStores.length === 0) return "";
-  return `No copy in ${job.failedStores.join(", ")}: ${job.lastError ?? "the store failed"}`;
+function endMessage({ failedStores, lastError, base }: ImportJob): string {
+  const packing = base?.inspected?.packing;
+  return [
+    ...(failedStores.length === 0
+      ? []
+      : [`No copy in ${failedStores.join(", ")}: ${lastError ?? "the store failed"}`]),
+    ...(packing === undefined
+      ? []
+      : [`The data is packed with ${packing}, and was taken as it is.`]),
+  ].join(" ");
 }

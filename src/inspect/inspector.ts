@@ -1,5 +1,6 @@
 import { Fault } from "../domain/fault.ts";
 import type { Formats } from "../domain/image.ts";
+import { detectPacking, PACKING_HEAD_BYTES } from "../lib/packing.ts";
 import { MAX_LAST_BYTES } from "./format.ts";
 import { FormatRun } from "./format-run.ts";
 import { Tail } from "./tail.ts";
@@ -27,6 +28,9 @@ export class Inspector {
   readonly #tail = new Tail(MAX_LAST_BYTES);
   readonly #declared: Formats;
   readonly #rules: InspectionRules;
+  /** The first bytes, which tell how the data is packed. */
+  readonly #head = new Uint8Array(PACKING_HEAD_BYTES);
+  #headBytes = 0;
   #position = 0;
 
   constructor(declared: Formats, rules: InspectionRules) {
@@ -38,11 +42,18 @@ export class Inspector {
 
   /** Takes the next bytes, which are free for other use afterwards. Throws the Fault `content_refused`. */
   take(bytes: Uint8Array): void {
+    if (this.#position === this.#headBytes) this.#takeHead(bytes);
     let isNews = false;
     for (const run of this.#runs) isNews = run.feed(bytes, this.#position) || isNews;
     this.#tail.push(bytes);
     this.#position += bytes.length;
     if (isNews) this.#judge(undefined);
+  }
+
+  #takeHead(bytes: Uint8Array): void {
+    const taken = bytes.subarray(0, PACKING_HEAD_BYTES - this.#headBytes);
+    this.#head.set(taken, this.#headBytes);
+    this.#headBytes += taken.length;
   }
 
   /** Passes over bytes that nobody wants. */
@@ -65,7 +76,7 @@ export class Inspector {
   /** The data has ended. Throws the Fault `content_refused`. */
   finish(): Acceptance {
     if (!isInspected(this.#declared)) {
-      return { isAccepted: true, virtualSize: null, detected: undefined };
+      return { isAccepted: true, virtualSize: null, detected: undefined, packing: undefined };
     }
     for (const run of this.#runs) run.end(this.#tail.last());
     const verdict = this.#judge(this.#position);
@@ -75,7 +86,8 @@ export class Inspector {
 
   #judge(dataBytes: number | undefined): Verdict | undefined {
     const found = new Map(this.#runs.map((run) => [run.format.name, run.finding]));
-    const verdict = judge(this.#declared, this.#rules, found, dataBytes);
+    const packing = detectPacking(this.#head.subarray(0, this.#headBytes));
+    const verdict = judge(this.#declared, this.#rules, found, packing, dataBytes);
     if (verdict?.isAccepted === false)
       throw new Fault("content_refused", { reason: verdict.reason });
     return verdict;

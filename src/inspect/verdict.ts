@@ -1,4 +1,5 @@
 import type { Formats } from "../domain/image.ts";
+import type { Packing } from "../lib/packing.ts";
 import type { Danger, Findings, Format } from "./format.ts";
 
 /** How strict a deployment is (contract 13 §1). */
@@ -25,6 +26,8 @@ export interface Acceptance {
   readonly virtualSize: number | null;
   /** The format that was recognised; undefined when there was no look, or no telling. */
   readonly detected: string | undefined;
+  /** How data that is taken as raw is packed, if that can be told. */
+  readonly packing: Packing | undefined;
 }
 
 /** Whether the data of such an image is inspected at all (contract 13 §1, HSH-2). */
@@ -33,13 +36,14 @@ export function isInspected({ containerFormat }: Formats): boolean {
 }
 
 /**
- * Judges by what has been found so far (contract 13 §§2 to 4); undefined while more has to be found out. There is no
- * acceptance before the data's end, whose length then is given.
+ * Judges by what has been found so far (contract 13 §§2 to 4), and how the data is packed; undefined while more has to
+ * be found out. There is no acceptance before the data's end, whose length then is given.
  */
 export function judge(
   { diskFormat }: Formats,
   rules: InspectionRules,
   found: ReadonlyMap<string, Finding>,
+  packing: Packing | undefined,
   dataBytes: number | undefined,
 ): Verdict | undefined {
   const danger = findDanger(rules, found);
@@ -50,7 +54,7 @@ export function judge(
   const detected = resolve(found);
   if (rules.requireMatch) {
     if (kinds.includes("broken")) return refused("its content could not be made out");
-    const reason = mismatch(diskFormat ?? "", rules, detected);
+    const reason = mismatch(diskFormat ?? "", rules, detected, packing);
     if (reason !== undefined) return refused(reason);
   }
   if (dataBytes === undefined) return undefined;
@@ -59,6 +63,7 @@ export function judge(
     isAccepted: true,
     virtualSize: virtualSizeOf(diskFormat, format, found, dataBytes) || null,
     detected: format,
+    packing: diskFormat === "raw" && format === "raw" ? packing : undefined,
   };
 }
 
@@ -97,14 +102,18 @@ function mismatch(
   declared: string,
   { formats }: InspectionRules,
   detected: readonly string[],
+  packing: Packing | undefined,
 ): string | undefined {
   const [format = "raw", ...others] = detected;
   if (others.length > 0) return `it is several formats at once: ${detected.join(", ")}`;
   if (declared === format || declared === "raw") return undefined;
   const isKnown = formats.some(({ name }) => name === declared);
   if (!isKnown && format === "raw") return undefined;
-  const actual = format === "raw" ? "of no format that is recognised" : format;
-  return `it is ${actual}, not ${declared} as the image's disk_format says`;
+  const saying = `not ${declared} as the image's disk_format says`;
+  if (format !== "raw") return `it is ${format}, ${saying}`;
+  if (packing !== undefined) return `it is packed with ${packing}, ${saying}: unpack it first`;
+  const reason = `it is of no format that is recognised, ${saying}`;
+  return declared === "vhd" ? `${reason}; a fixed VHD is to be declared raw` : reason;
 }
 
 /** Contract 13 §§3, 5. */

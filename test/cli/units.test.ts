@@ -6,7 +6,7 @@ import { findCloud } from "../../cli/clouds.mjs";
 import { authRequest, givenToken, identityUrl } from "../../cli/credentials.mjs";
 import { TransientFailure } from "../../cli/failure.mjs";
 import { FileHash } from "../../cli/file-hash.mjs";
-import { formatOfName, judge } from "../../cli/format.mjs";
+import { formatOfName, judge, warnOfPacking } from "../../cli/format.mjs";
 import { Gaps } from "../../cli/gaps.mjs";
 import { parseSize, readRecord } from "../../cli/options.mjs";
 import { formatBytes, formatDuration, Rate, renderBar, renderLine } from "../../cli/progress.mjs";
@@ -179,7 +179,10 @@ describe("the format of a file", () => {
   });
 
   it("a fixed VHD is known by its end, an OVA by both", () => {
-    expect(judge("disk", none, at(0, "conectix"))).toMatchObject({ disk: "vhd" });
+    expect(judge("disk", none, at(0, "conectix"))).toMatchObject({
+      disk: "raw",
+      warning: expect.stringContaining("is a fixed VHD"),
+    });
     const ova = { disk: "vmdk", container: "ova" };
     expect(judge("box.ova", at(257, "ustar"), none)).toEqual(ova);
   });
@@ -195,8 +198,26 @@ describe("the format of a file", () => {
     ["(\xb5/\xfd", "zstd"],
     ["BZh9", "bzip2"],
     ["PK\x03\x04", "zip"],
+    ["\x04\x22\x4d\x18", "lz4"],
+    ["]\0\0\x80\0", "lzma"],
   ])("compressed files are refused: %j", (mark, name) => {
     expect(() => judge("disk", at(0, mark), none)).toThrow(`is compressed with ${name}`);
+  });
+
+  it("13 §3 raw: what is stored as a raw disk and is compressed is told", async () => {
+    const dir = await makeStateDir();
+    const path = join(dir.path, "disk.xz");
+    await writeFile(path, at(0, "\xfd7zXZ\0"));
+    const told = await warnOfPacking(path, "raw");
+    const others = [
+      await warnOfPacking(path, "ari"),
+      await warnOfPacking(import.meta.filename, "raw"),
+    ];
+    await dir.remove();
+    expect(told).toBe(
+      `${path} is compressed with xz; it is stored as it is, and is no disk until it is unpacked.`,
+    );
+    expect(others).toEqual([undefined, undefined]);
   });
 
   it("an address promises a format only by a name that means one", () => {

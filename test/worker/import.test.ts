@@ -350,6 +350,26 @@ describe("plugins", () => {
     await expectImported(service, off.id, packed, "fast");
   });
 
+  it("10 §14 image_decompression: refuses by name what cannot be unpacked", async () => {
+    const xz = Uint8Array.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0, ...new Uint8Array(600)]);
+    const { id } = await createStaged(unpacking, xz);
+    await beginImport(unpacking, owner, id, "glance-direct");
+    const { task } = await finishImport(unpacking, id);
+    expect(task?.status).toBe("failure");
+    expect(task?.message).toContain("It is packed with xz, which is not supported");
+  });
+
+  it("13 §3 raw: the task says how data is packed that is taken as it is", async () => {
+    const { id } = await createStaged(service, await gzip(data));
+    await beginImport(service, owner, id, "glance-direct");
+    const { image, task } = await finishImport(service, id);
+    expect(image.status).toBe("active");
+    expect(task).toMatchObject({
+      status: "success",
+      message: "The data is packed with gzip, and was taken as it is.",
+    });
+  });
+
   it("10 §14 image_decompression: is bounded by image_size_cap", async () => {
     const capped = new Service({
       settings: { STORES, IMAGE_IMPORT_PLUGINS: "image_decompression", IMAGE_SIZE_CAP: "1000000" },

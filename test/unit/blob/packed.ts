@@ -1,7 +1,7 @@
-import type { Packing } from "../../../src/blob/unpack.ts";
 import { openUnpacked } from "../../../src/blob/unpack.ts";
 import type { RangeReader } from "../../../src/blob/zip.ts";
 import { Fault } from "../../../src/domain/fault.ts";
+import type { Packing } from "../../../src/lib/packing.ts";
 import { chunked } from "./sources.ts";
 
 /** Packed images for tests, and what becomes of them. */

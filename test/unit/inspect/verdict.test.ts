@@ -36,7 +36,13 @@ function outcome(
   rules = STRICT,
   dataBytes: number | undefined = LENGTH,
 ): number | null | string | undefined {
-  const verdict = judge({ diskFormat, containerFormat: "bare" }, rules, findings, dataBytes);
+  const verdict = judge(
+    { diskFormat, containerFormat: "bare" },
+    rules,
+    findings,
+    undefined,
+    dataBytes,
+  );
   if (verdict === undefined) return undefined;
   return verdict.isAccepted ? verdict.virtualSize : verdict.reason;
 }
@@ -174,7 +180,13 @@ describe("13 §4 a failing check", () => {
 describe("a verdict before the data's end", () => {
   const UNDECIDED: Finding = { is: "undecided" };
   const early = (declared: string, findings: Readonly<Record<string, Finding>>, rules = STRICT) =>
-    judge({ diskFormat: declared, containerFormat: "bare" }, rules, found(findings), undefined);
+    judge(
+      { diskFormat: declared, containerFormat: "bare" },
+      rules,
+      found(findings),
+      undefined,
+      undefined,
+    );
 
   it("is never that the data is accepted", () => {
     for (const rules of [STRICT, LENIENT]) {
@@ -245,4 +257,31 @@ it("13 §1 container_format: only bare data is inspected", () => {
     isInspected({ diskFormat: "raw", containerFormat }),
   );
   expect(inspected).toEqual(["bare"]);
+});
+
+describe("data that is packed", () => {
+  const packed = (declared: string, findings: Readonly<Record<string, Finding>> = {}) =>
+    judge({ diskFormat: declared, containerFormat: "bare" }, STRICT, found(findings), "xz", LENGTH);
+
+  it("13 §3 not inspectable, raw: is taken, and as raw told", () => {
+    expect(packed("raw")).toMatchObject({ isAccepted: true, packing: "xz", virtualSize: LENGTH });
+    // Kernels and ramdisks mostly are.
+    expect(packed("ari")).toMatchObject({ isAccepted: true, packing: undefined });
+    // What is a disk all the same is no packed one.
+    expect(packed("raw", { gpt: MATCH })).toMatchObject({ isAccepted: true, packing: undefined });
+  });
+
+  it("13 §3 anything else: is refused, and told to be packed", () => {
+    expect(packed("qcow2")).toEqual({
+      isAccepted: false,
+      reason: "it is packed with xz, not qcow2 as the image's disk_format says: unpack it first",
+    });
+  });
+
+  it("13 §3 vhd: what is no VHD is told that a fixed one is raw", () => {
+    expect(outcome("vhd", found({}))).toBe(
+      "it is of no format that is recognised, not vhd as the image's disk_format says; a fixed VHD is to be declared raw",
+    );
+    expect(outcome("vhd", matching("qcow2"))).not.toContain("fixed");
+  });
 });
