@@ -12,13 +12,15 @@ export const MAX_DESCRIPTOR_BYTES = MAX_WANTED_BYTES - 1;
 /** Those of a single file, in the spelling they are compared in. */
 const SAFE_TYPES: readonly string[] = ["monolithicsparse", "streamoptimized"];
 
-/** What QEMU takes for a descriptor, whatever follows. */
-const QEMU_BEGINNING = /^(?:#[^\n]*\n| *\r?\n)*version=[123]\r?\n/;
+/** What QEMU takes for a descriptor, whatever follows; VMware also where there are blanks around the sign. */
+const QEMU_BEGINNING = /^(?:#[^\n]*\n| *\r?\n)*version[ \t]*=[ \t]*[123][ \t]*\r?\n/;
 
-/** The text in these bytes, which a zero byte ends, as it does for QEMU; bytes beyond ASCII become some other letter. */
+/** The text in these bytes, which a zero byte ends, as it does for QEMU; each byte is a character of Latin-1. */
 export function textOf(bytes: Uint8Array): string {
   const end = bytes.indexOf(0);
-  return new TextDecoder("latin1").decode(end < 0 ? bytes : bytes.subarray(0, end));
+  let text = "";
+  for (const byte of end < 0 ? bytes : bytes.subarray(0, end)) text += String.fromCharCode(byte);
+  return text;
 }
 
 /** Whether data that begins with this text may be a descriptor. */
@@ -31,7 +33,7 @@ export function mayBeDescriptor(beginning: string): boolean {
  * one is one in any case: it reads on in any encoding, and to any length.
  */
 export function isDescriptor(text: string): boolean {
-  return (isPlain(text) && /createtype="/i.test(text)) || QEMU_BEGINNING.test(text);
+  return (isPlain(text) && /createtype[ \t]*=[ \t]*"/i.test(text)) || QEMU_BEGINNING.test(text);
 }
 
 /** A clause that says what is unsafe about a descriptor, if anything is (contract 13 §4). */
@@ -39,8 +41,47 @@ export function findUnsafe(descriptor: string): string | undefined {
   const text = descriptor.toLowerCase();
   if (text === "") return "it has no descriptor";
   if (text.length > MAX_DESCRIPTOR_BYTES) return "its descriptor is too long";
-  if (!isPlain(text)) return "its descriptor is not plain ASCII text";
-  return findUnsafeType(text) ?? findUnsafeLine(text);
+  const encoding = encodingOf(text);
+  if (!isPlain(text) && !isEncoded(descriptor, encoding)) {
+    return "its descriptor is neither plain ASCII nor text of the encoding that it names";
+  }
+  return findUnsafeType(text) ?? findUnsafeLine(text, encoding);
+}
+
+/** The encoding that a descriptor names. VMware writes these; in each of them a byte below 0x40 is an ASCII character. */
+function encodingOf(text: string): string {
+  const [, encoding = ""] =
+    /(?:^|\n)[ \t]*encoding[ \t]*=[ \t]*"?([^"\s]*)"?[ \t\r]*(?:\n|$)/.exec(text) ?? [];
+  return encoding;
+}
+
+/** Whether these bytes, each a character, are text of the encoding. */
+function isEncoded(bytes: string, encoding: string): boolean {
+  if (/[^\t\n\v\f\r -~\x80-\xff]/.test(bytes)) return false;
+  switch (encoding) {
+    case "windows-1252":
+      return true;
+    case "gbk":
+      return new RegExp(`^(?:[\\x00-\\x7f]|${GBK_PAIR})*$`).test(bytes);
+    case "utf-8":
+      return isUtf8(bytes);
+    default:
+      return false;
+  }
+}
+
+/** A character of two bytes, the second of which may be a backslash, but no slash and no quote. */
+const GBK_PAIR = "[\\x81-\\xfe][\\x40-\\x7e\\x80-\\xfe]";
+
+function isUtf8(bytes: string): boolean {
+  try {
+    new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(
+      Uint8Array.from(bytes, (c) => c.charCodeAt(0)),
+    );
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /**
@@ -49,7 +90,7 @@ export function findUnsafe(descriptor: string): string | undefined {
  */
 function findUnsafeType(text: string): string | undefined {
   const words = text.split("createtype").length - 1;
-  const [, type = ""] = /(?:^|\n)createtype="([^"\n]*)"[ \t\r]*(?:\n|$)/.exec(text) ?? [];
+  const [, type = ""] = CREATE_TYPE.exec(text) ?? [];
   if (words === 0) return "its descriptor has no createType";
   if (words > 1) return "it has several createTypes";
   if (!SAFE_TYPES.includes(type)) {
@@ -58,12 +99,16 @@ function findUnsafeType(text: string): string | undefined {
   return text.includes("parentfilenamehint") ? "it names a parent disk" : undefined;
 }
 
-function findUnsafeLine(text: string): string | undefined {
-  const lines = text.split("\n").map((line) => line.trim());
+const CREATE_TYPE = /(?:^|\n)[ \t]*createtype[ \t]*=[ \t]*"([^"\n]*)"[ \t\r]*(?:\n|$)/;
+
+function findUnsafeLine(text: string, encoding: string): string | undefined {
+  // The blanks of ASCII alone: others are a part of the text for QEMU.
+  const lines = text.split("\n").map((line) => line.replace(/^[ \t\v\f\r]+|[ \t\v\f\r]+$/g, ""));
   const extents = lines.filter((line) => BEGINS_EXTENT.test(line));
   const others = lines.filter((line) => !BEGINS_EXTENT.test(line));
   if (extents.some((line) => line.includes("/"))) return "it names a file of the host";
-  if (!extents.every((line) => EXTENT.test(line)) || !others.every(isHarmless)) {
+  const extent = encoding === "gbk" ? GBK_EXTENT : EXTENT;
+  if (!extents.every((line) => extent.test(line)) || !others.every(isHarmless)) {
     return "its descriptor has a line that is not understood";
   }
   return extents.length === 0 ? "its descriptor names no extent" : undefined;
@@ -72,11 +117,16 @@ function findUnsafeLine(text: string): string | undefined {
 const BEGINS_EXTENT = /^(?:rw|rdonly|noaccess)(?: |$)/;
 
 /** A whole one: QEMU goes on in the next line for what is missing. */
-const EXTENT = /^(?:rw|rdonly|noaccess) +\d+ +sparse +"[^"/\\]*"(?: +\d+)?$/;
+const EXTENT = extentOf('[^"/\\\\]');
+const GBK_EXTENT = extentOf(`(?:${GBK_PAIR}|[^"/\\\\\\x81-\\xfe])`);
+
+function extentOf(character: string): RegExp {
+  return new RegExp(`^(?:rw|rdonly|noaccess) +\\d+ +sparse +"${character}*"(?: +\\d+)?$`);
+}
 
 /** A comment, a line of the disk database, or `word=value`. */
 function isHarmless(line: string): boolean {
-  return line === "" || /^(?:#|ddb)/.test(line) || /^[a-z][a-z0-9_.]*=/.test(line);
+  return line === "" || /^(?:#|ddb)/.test(line) || /^[a-z][a-z0-9_.]*[ \t]*=/.test(line);
 }
 
 function isPlain(text: string): boolean {

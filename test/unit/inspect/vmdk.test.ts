@@ -24,6 +24,61 @@ const readText = (text: string) => read(latin1(text));
 const descriptorOf = (options: VmdkDescriptorOptions) =>
   read(aVmdk({ descriptor: aVmdkDescriptor(options) }));
 
+describe("13 §4 vmdk: descriptors as VMware writes them", () => {
+  const utf8 = (text: string) => String.fromCharCode(...new TextEncoder().encode(text));
+  const inEncoding = (encoding: string, name: string) =>
+    descriptorOf({
+      lines: [`encoding="${encoding}"`, `ddb.comment = "${name}"`, `# ${name}`],
+      extents: [`RW 2048 SPARSE "${name}.vmdk"`],
+    });
+
+  // In GBK the second byte of a character may be that of a backslash.
+  it.each([
+    ["UTF-8", utf8("Jürgens Platte 磁盘")],
+    ["GBK", "\xb4\xc5\xc5\xcc \x81\x5c \xc1\x7c"],
+    ["gbk", "\xb4\xc5"],
+    ["windows-1252", "J\xfcrgens Platte \x80 \xa0"],
+  ])("passes: %s", (encoding, name) => {
+    expect(inEncoding(encoding, name)).toMatchObject({ matches: true, danger: undefined });
+  });
+
+  it("passes: tabs and blanks around each sign, in a text alone, too", () => {
+    const loosen = (text: string) => text.replace(/^(\w+)=/gm, "$1 \t=\t ");
+    const loose = loosen(aVmdkDescriptor());
+    expect(loose).toContain('createType \t=\t "monolithicSparse"');
+    expect(read(aVmdk({ descriptor: loose })).danger).toBeUndefined();
+    expect(readText(loose)).toMatchObject({ matches: true, danger: undefined });
+    const flat = loosen(aVmdkDescriptor({ createType: "monolithicFlat" }));
+    expect(readText(flat)).toMatchObject({ matches: true, danger: { check: "descriptor" } });
+  });
+
+  it.each([
+    ["UTF-8", "J\xfcrgen"],
+    ["GBK", "\xb4"],
+    ["GBK", "\xb4 x"],
+    ["UTF-16", "\xfe\xff"],
+    ["", "J\xfcrgen"],
+    ["windows-1252", "\x1b[m"],
+  ])("fails: text that is not of the encoding %j: %j", (encoding, name) => {
+    expect(inEncoding(encoding, name).danger?.check).toBe("descriptor");
+  });
+
+  it.each(["UTF-8", "GBK", "windows-1252"])(
+    "fails: a file of the host in %s, whatever stands beside it",
+    (encoding) => {
+      for (const name of ["\xc3\xa4/etc/passwd", "\x81\x40/../x", "/\xc3\xa4", "\x81/x"]) {
+        expect(inEncoding(encoding, name).danger?.check).toBe("descriptor");
+      }
+      for (const name of ["..\\x", "\xc3\xa4\\\\x"]) {
+        if (encoding !== "GBK") expect(inEncoding(encoding, name).danger?.check).toBe("descriptor");
+      }
+      const lines = [`encoding="${encoding}"`];
+      const flat = descriptorOf({ lines, extents: ['RW 1 FLAT "\xc3\xa4.vmdk"'] });
+      expect(flat.danger?.check).toBe("descriptor");
+    },
+  );
+});
+
 describe("13 §2 vmdk: recognition", () => {
   it.each([1, 2, 3])("recognises the magic of a sparse file of version %d", (version) => {
     expect(read(aVmdk({ version }))).toMatchObject({ matches: true, danger: undefined });
@@ -124,6 +179,7 @@ describe("13 §4 vmdk descriptor", () => {
     ["word=value", "isNativeSnapshot=no"],
     ["word=value with a path in it", "note=/etc/passwd"],
     ["word=value behind blanks", "  encoding=windows-1252\r"],
+    ["tabs and blanks around the sign", "word\t = \tvalue"],
   ])("passes: %s", (_, line) => {
     expect(descriptorOf({ lines: [line] }).danger).toBeUndefined();
   });
@@ -131,7 +187,6 @@ describe("13 §4 vmdk descriptor", () => {
   it.each([
     ["a line of words", "something else"],
     ["a value of two words", "two words=value"],
-    ["a tab before the sign", "word\t=value"],
     ["another access mode", 'WO 2048 SPARSE "disk.vmdk"'],
     ["an extent with tabs", 'RW\t2048\tFLAT\t"/etc/passwd="'],
   ])("fails: a line that is not understood: %s", (_, line) => {
@@ -170,6 +225,7 @@ describe("13 §4 vmdk descriptor", () => {
     ["an extent whose name is in the next line", ["RW 4 SPARSE", '"a.vmdk"=x']],
     ["an extent of another kind", ['RW 4 VMFS "a.vmdk"']],
     ["a createType that is spelt otherwise", ['createType= vmfs"']],
+    ["an extent behind a blank that is none of ASCII", ['\xa0RW 4 FLAT "a.vmdk"']],
   ])("fails: %s", (_, lines) => {
     expect(descriptorOf({ lines }).danger?.check).toBe("descriptor");
     expect(read(aVmdk({ descriptor: aVmdkDescriptor({ lines }) })).danger?.check).toBe(
