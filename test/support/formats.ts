@@ -367,6 +367,18 @@ export function aGptDisk({
   return changed(disk, { 512: "EFI PART\x00\x00\x01\x00" });
 }
 
+/**
+ * A Linux kernel as boot loaders load it, with code where a disk has its partition table; its boot protocol is 2.15.
+ */
+export function aKernel({ length = 8 * KIB } = {}): Uint8Array<ArrayBuffer> {
+  return bytesWith(length, {
+    0: "MZ\xea\x07\x00\xc0\x07\x8c\xc8",
+    446: "\x1f\x8b\x46\xfe\x99",
+    497: "\x1b",
+    510: "\x55\xaa\xeb\x6aHdrS\x0f\x02",
+  });
+}
+
 export interface LuksOptions {
   readonly version?: number;
   /** Where the encrypted disk begins, in sectors. */

@@ -1,7 +1,8 @@
 import { env } from "cloudflare:workers";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { admin, owner } from "../support/callers.ts";
 import { resumeTime, stopTime } from "../support/clock.ts";
+import { aKernel } from "../support/formats.ts";
 import { beginImport, createStaged, finishImport, sources } from "../support/imports.ts";
 import { interceptR2 } from "../support/intercept.ts";
 import { type ImageRecord, Service } from "../support/service.ts";
@@ -33,10 +34,11 @@ function qcow2({ backingFile = false, bytes = 64 * KiB } = {}): Uint8Array<Array
   return image;
 }
 
-/** A disk with an MBR whose partition table is empty. */
+/** A disk with an MBR that has a partition with an impossible boot flag. */
 function oddDisk(): Uint8Array<ArrayBuffer> {
   const disk = new Uint8Array(64 * KiB);
   disk.set([0x55, 0xaa], 510);
+  disk.set([0x7f, 0, 0, 0, 0x83], 446);
   return disk;
 }
 
@@ -75,6 +77,33 @@ describe("uploads", () => {
     expect(await service.createActive(owner, "hello")).toMatchObject({ virtual_size: 5 });
     expect(await service.createActive(owner, "")).toMatchObject({ virtual_size: null });
     expect(await service.createActive(owner, qcow2())).toMatchObject({ virtual_size: 64 * KiB });
+  });
+
+  it("13 §3 not inspectable: a kernel is taken as aki, ari, ami and raw, in whatever container", async () => {
+    for (const disk_format of ["aki", "ari", "ami", "raw"]) {
+      for (const container_format of ["bare", "aki", "ari", "ami"]) {
+        const image = await service.createActive(owner, aKernel(), {
+          disk_format,
+          container_format,
+        });
+        expect(image).toMatchObject({ status: "active", size: 8 * KiB });
+      }
+    }
+    const disk = await service.createEmpty(owner, { disk_format: "qcow2" });
+    await refuse(disk, aKernel());
+  });
+
+  it("13 §3 raw: packed data is taken, and the log says so", async () => {
+    const lines: object[] = [];
+    const spy = vi.spyOn(console, "log");
+    spy.mockImplementation((line: string) => void lines.push(JSON.parse(line)));
+    const xz = Uint8Array.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0, ...new Uint8Array(600)]);
+    const { id } = await service.createActive(owner, xz);
+    spy.mockRestore();
+    const told = { event: "data_is_packed", image_id: id, packing: "xz" };
+    expect(lines).toContainEqual(expect.objectContaining(told));
+    const refused = await service.createEmpty(owner, { disk_format: "qcow2" });
+    expect(await refuse(refused, xz)).toContain("packed with xz, not qcow2");
   });
 
   it("13 §6 PUT file, HSH-4, HSH-5: a refusal is 415, leaves nothing, and the next try succeeds", async () => {

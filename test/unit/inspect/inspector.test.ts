@@ -11,6 +11,7 @@ import {
   aFixedVhd,
   aGptDisk,
   aHybridIso,
+  aKernel,
   aLuks,
   anIso,
   anMbrDisk,
@@ -24,6 +25,7 @@ import {
   aVmdk,
   bytesWith,
   changed,
+  concat,
   latin1,
   PROTECTIVE_PARTITION,
   QCOW2_EXTENDED_L2,
@@ -73,6 +75,10 @@ const NOTHING_IN_PARTICULAR: readonly (readonly [string, Uint8Array])[] = [
   ["text", latin1("just some text\n")],
   ["a fixed VHD", aFixedVhd()],
   ["a FAT file system", aFatFileSystem()],
+  ["a kernel", aKernel()],
+  ["a boot record without partitions", anMbrDisk({ partitions: [] })],
+  ["an initial ramdisk", bytesWith(4 * KIB, { 0: "\x1f\x8b\x08" })],
+  ["a unified kernel image", bytesWith(4 * KIB, { 0: "MZ", 60: "\x80", 128: "PE\0\0" })],
 ];
 
 const UNSAFE: readonly (readonly [string, Uint8Array, string])[] = [
@@ -86,13 +92,44 @@ const UNSAFE: readonly (readonly [string, Uint8Array, string])[] = [
   ["qed banned", aQed(), "banned"],
   ["vmdk descriptor", aTextVmdk(), "descriptor"],
   ["luks version", aLuks({ version: 2 }), "version"],
-  ["gpt mbr: an empty table", anMbrDisk({ partitions: [] }), "mbr"],
+  ["gpt mbr: a bad boot flag", anMbrDisk({ partitions: [{ type: 0x83, boot: 1 }] }), "mbr"],
   [
     "gpt mbr: a GPT with another partition",
     aGptDisk({ partitions: [PROTECTIVE_PARTITION, { type: 0x83, startsAt: 2048 }] }),
     "mbr",
   ],
 ];
+
+describe("what bears the mark of a boot record and is no disk", () => {
+  const doors = [
+    ["a kernel", { 510: "\x55\xaa\xeb\x6aHdrS" }],
+    ["a record without partitions", { 510: "\x55\xaa" }],
+    [
+      "ext4 with a boot loader",
+      { 446: "\x66\x31", 450: "\xee", 510: "\x55\xaa", 1080: "\x53\xef" },
+    ],
+  ] as const;
+
+  it.each(["aki", "ari", "ami", "raw", "ploop"])("13 §3: a kernel is taken as %s", (declared) => {
+    expect(outcome(declared, aKernel())).toBe(declared === "raw" ? 8 * KIB : null);
+    expect(outcome("qcow2", aKernel())).toContain("of no format that is recognised");
+    expect(outcome("gpt", aKernel())).toEqual(refused);
+  });
+
+  it.each(UNSAFE.filter(([name]) => !name.startsWith("gpt") && !name.includes("cut off")))(
+    "13 §4: %s stays refused with such a mark within",
+    (_, data, check) => {
+      for (const [, marks] of doors) {
+        const planted = changed(concat(data, new Uint8Array(4 * KIB)), marks);
+        for (const declared of ["raw", "aki", "ari", "ami", "qcow2", "vmdk"]) {
+          for (const rules of [STRICT, LENIENT]) {
+            expect(outcome(declared, planted, rules)).toEqual(unsafe(check));
+          }
+        }
+      }
+    },
+  );
+});
 
 describe("13 §3 verdict", () => {
   it.each(GOOD)(
@@ -209,7 +246,7 @@ describe("13 §3 verdict", () => {
 
   it("13 §1 gpt_safety_checks_nonfatal: tolerates what is listed", () => {
     const rules = { ...STRICT, toleratedGptChecks: ["mbr"] };
-    const odd = anMbrDisk({ partitions: [] });
+    const odd = anMbrDisk({ partitions: [{ type: 0x83, boot: 1 }] });
     expect(outcome("raw", odd, rules)).toBe(odd.length);
     expect(outcome("raw", aLuks({ version: 2 }), rules)).toEqual(unsafe("version"));
   });
