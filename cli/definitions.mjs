@@ -123,11 +123,11 @@ const FIELDS = /** @type {const} */ ([
 
 /**
  * The steps that add to a namespace what it lacks of a definition; with `prefersNew` also those that make what it has
- * equal to the definition's. Nothing is taken away.
+ * equal to the definition's. Nothing is taken away. `restore` is the step to take when one of them fails, if any.
  * @param {Definition} current
  * @param {Definition} wanted
  * @param {boolean} prefersNew
- * @returns {Step[]}
+ * @returns {{steps: Step[], restore?: Step}}
  */
 export function planMerge(current, wanted, prefersNew) {
   const parts = [
@@ -142,7 +142,7 @@ export function planMerge(current, wanted, prefersNew) {
   const mustOpen = current.protected && parts.some(({ method }) => method === "DELETE");
   const open = mustOpen ? [setFields({ ...before, protected: false })] : [];
   const close = mustOpen || !isDeepStrictEqual(before, after) ? [setFields(after)] : [];
-  return [...open, ...parts, ...close];
+  return { steps: [...open, ...parts, ...close], ...(mustOpen && { restore: setFields(before) }) };
 }
 
 /**

@@ -166,9 +166,16 @@ async function load(session, wanted, way, isDry) {
     if (!isDry) await replace(session, current, wanted);
     return "replaced";
   }
-  const steps = planMerge(current, wanted, way === "prefer new");
-  if (!isDry) for (const step of steps) await take(session, namespace, step);
-  return steps.length === 0 ? "kept" : "changed";
+  const { steps, restore } = planMerge(current, wanted, way === "prefer new");
+  if (steps.length === 0) return "kept";
+  try {
+    if (!isDry) for (const step of steps) await take(session, namespace, step);
+  } catch (error) {
+    // Nobody may find a namespace unprotected because a file was wrong; the failure is what is told.
+    if (restore) await take(session, namespace, restore).catch(() => undefined);
+    throw error;
+  }
+  return "changed";
 }
 
 /**

@@ -91,6 +91,7 @@ describe("two definitions", () => {
 });
 
 describe("a merge", () => {
+  const stepsOf = (...args: Parameters<typeof planMerge>) => planMerge(...args).steps;
   const more = {
     description: "Another",
     resource_type_associations: [{ name: "OS::Image", prefix: "x_" }, { name: "OS::Flavor" }],
@@ -100,18 +101,18 @@ describe("a merge", () => {
   };
 
   it("adds what is missing, and nothing else", () => {
-    expect(planMerge(read(), read(more), false)).toEqual([
+    expect(stepsOf(read(), read(more), false)).toEqual([
       { method: "POST", path: ["objects"], json: { name: "bag", required: [], properties: {} } },
       { method: "POST", path: ["properties"], json: { name: "depth", ...property("Depth") } },
       { method: "POST", path: ["tags", "a/b"] },
       { method: "POST", path: ["resource_types"], json: { name: "OS::Flavor" } },
     ]);
-    expect(planMerge(read(more), read(), false)).toEqual([]);
+    expect(stepsOf(read(more), read(), false)).toEqual([]);
   });
 
   it("changes what differs when the new is preferred", () => {
     const fields = { namespace: "OS::Test", visibility: "public", protected: false };
-    expect(planMerge(read({ owner: "p" }), read(more), true)).toEqual([
+    expect(stepsOf(read({ owner: "p" }), read(more), true)).toEqual([
       {
         ...{ method: "PUT", path: ["objects", "box"] },
         json: { name: "box", required: [], properties: {} },
@@ -128,15 +129,21 @@ describe("a merge", () => {
       { method: "POST", path: ["resource_types"], json: { name: "OS::Flavor" } },
       { method: "PUT", path: [], json: { ...fields, description: "Another", owner: "p" } },
     ]);
-    expect(planMerge(read(), read(), true)).toEqual([]);
+    expect(stepsOf(read(), read(), true)).toEqual([]);
   });
 
   it("lifts the protection where something has to go, and sets it again", () => {
-    const steps = planMerge(read({ protected: true }), read({ ...more, protected: true }), true);
+    const { steps, restore } = planMerge(
+      read({ protected: true }),
+      read({ ...more, protected: true }),
+      true,
+    );
     const [first] = steps;
     expect(first).toMatchObject({ method: "PUT", path: [], json: { protected: false } });
     expect(steps.at(-1)).toMatchObject({ method: "PUT", path: [], json: { protected: true } });
-    const harmless = planMerge(
+    expect(restore).toMatchObject({ method: "PUT", path: [], json: { protected: true } });
+    expect(planMerge(read(), read(more), true)).not.toHaveProperty("restore");
+    const harmless = stepsOf(
       read({ protected: true }),
       read({ protected: true, tags: [{ name: "new" }] }),
       true,

@@ -148,6 +148,36 @@ describe("glimpse metadefs load", () => {
     expect(stdout).toMatch(/^a +made /m);
   });
 
+  it("protects a namespace again when a change of it is refused", async () => {
+    const old = {
+      ...{ namespace: "a", protected: true },
+      resource_type_associations: [{ name: "OS::X", prefix: "old_" }],
+    };
+    await put("a.json", {
+      ...{ namespace: "a", protected: true },
+      resource_type_associations: [{ name: "OS::X", prefix: "new_" }],
+    });
+    service.gives(`GET ${NAMESPACES}/a`, old);
+    const bodies: string[] = [];
+    service.on(`PUT ${NAMESPACES}/a`, (request, response) => {
+      let body = "";
+      request.on("data", (chunk) => {
+        body += chunk;
+      });
+      request.on("end", () => {
+        bodies.push(body);
+        response.end("{}");
+      });
+    });
+    const type = `${NAMESPACES}/a/resource_types/${encodeURIComponent("OS::X")}`;
+    service.gives(`DELETE ${type}`, { message: "Not this one." }, 409);
+    const options = ["--merge", "--prefer-new", "-q"];
+    const { code, stderr } = await glimpse.run("metadefs", "load", "a.json", ...options);
+    expect(code).toBe(5);
+    expect(stderr).toContain("Not this one.");
+    expect(bodies.map((body) => JSON.parse(body).protected)).toEqual([false, true]);
+  });
+
   it("puts a namespace back whose successor is refused", async () => {
     await put("a.json", { namespace: "a", description: "New" });
     const old = { namespace: "a", description: "Old", visibility: "public", protected: true };
