@@ -57,6 +57,8 @@ export interface Config {
   readonly importDeadlineMs: number;
   /** How long an import may see no bytes before it tries again. */
   readonly importIdleMs: number;
+  /** How fast data of other people's servers has to come, on the average of a while. */
+  readonly importPace: { readonly bytesPerSecond: number; readonly windowMs: number };
   /** The way into other people's networks. */
   readonly door: Door;
   /** Other Image APIs that images may be imported from. */
@@ -210,6 +212,10 @@ function parseImportSettings(read: Variables, env: Readonly<Record<string, unkno
     importDeadlineMs:
       1000 * read.integer("IMPORT_DEADLINE_SECONDS", DAY_SECONDS, 1, 20 * DAY_SECONDS),
     importIdleMs: 1000 * read.integer("IMPORT_IDLE_SECONDS", 60, 1, 600),
+    importPace: {
+      bytesPerSecond: read.integer("IMPORT_MIN_BYTES_PER_SECOND", 8192, 0),
+      windowMs: 1000 * read.integer("IMPORT_MIN_RATE_SECONDS", 300, 1, DAY_SECONDS),
+    },
     door: read.door(env),
     regions: read.parsed("GLANCE_REGIONS", "{}", parseRegions),
     remoteProperties: read.optionalList("GLANCE_DOWNLOAD_PROPERTIES", DEFAULT_PREFIXES.join()),

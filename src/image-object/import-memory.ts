@@ -1,4 +1,5 @@
 import type { RunningDigest } from "../blob/digest.ts";
+import { type LeastPace, Pace } from "./pace.ts";
 
 /** Why work stops at the end of an alarm's time; the next alarm goes on with it. */
 export const TIME_IS_UP = Symbol("the alarm's time is up");
@@ -10,6 +11,13 @@ export const TIME_IS_UP = Symbol("the alarm's time is up");
 export class RunMemory {
   #digest: { readonly key: string; readonly digest: RunningDigest } | undefined;
   #hasProgress = false;
+  #pace: { readonly taskId: string; readonly pace: Pace } | undefined;
+
+  /** How fast a task's data comes, over all its tries. */
+  paceOf(taskId: string, least: LeastPace): Pace {
+    if (this.#pace?.taskId !== taskId) this.#pace = { taskId, pace: new Pace(least) };
+    return this.#pace.pace;
+  }
 
   /** The digest that has seen the first bytes of this blob, if it is still here. */
   digestOf(key: string): RunningDigest | undefined {

@@ -32,7 +32,7 @@ import {
   withDescription,
 } from "./import-job.ts";
 import { type RunMemory, TIME_IS_UP } from "./import-memory.ts";
-import type { Keeper } from "./keeper.ts";
+import { GRANT_BYTES, type Keeper } from "./keeper.ts";
 import { oweUnfinished } from "./removals.ts";
 
 /** Work that cannot be gone on with is begun only in the first minute of an alarm's time. */
@@ -44,7 +44,18 @@ const REPORT_MS = 10_000;
 /** How long the addresses of a source's names hold. */
 const NAMES_MS = 10_000;
 
+/** How often the pace of a source is looked at. */
+const LOOK_MS = 5_000;
+
 const MiB = 1024 ** 2;
+
+/** How work that moves bytes tells that it goes on. */
+interface Watch {
+  /** So many bytes more have come. */
+  readonly touch: (bytes: number) => void;
+  /** Waits for something of ours. */
+  readonly waited: (ms: number) => Promise<void>;
+}
 
 /** Bytes on their way in, readable once. */
 interface Pour {
@@ -85,12 +96,14 @@ export class Mover {
       throw rejected(`its data has ${facts.size} bytes, not the ${size} of its record`);
     }
     this.#assertFits(facts.size);
+    await this.#chargeAnnounced(facts.size ?? size);
     const ranged = rangedBy(facts, job.expected !== undefined);
     if (ranged !== undefined) {
       return this.#checkpoint({ ...job, target: this.#newTarget("fetch", baseStore(job), ranged) });
     }
     await this.#pour("fetch", baseStore(job), job, async () => {
       const whole = await readAll(url, options);
+      await this.#chargeAnnounced(whole.size);
       return { stream: whole.stream, size: whole.size ?? size };
     });
   }
@@ -186,8 +199,39 @@ export class Mover {
     await this.keeper.reserve({ projectId, demands }, image, image.reservedBytes);
   }
 
+  /** Data whose source tells its size takes up its space before a byte of it is stored, if there is so much left. */
+  async #chargeAnnounced(size: number | undefined): Promise<void> {
+    if (size === undefined) return;
+    await this.keeper.alone(async () => this.#chargeFor({ size }, await this.#image()));
+  }
+
+  /**
+   * Asks for space as bytes come, before they are stored, where nobody has told how many there will be; undefined where
+   * that is of no use.
+   */
+  #meter(purpose: Target["purpose"]): ((bytes: number) => Promise<void>) | undefined {
+    const { method, projectId } = this.options.job;
+    const isCharged = purpose !== "copy" && method.name !== "resumable-upload";
+    const { quotas } = this.keeper.config;
+    if (!isCharged || quotas.limitOn("image_size_total", projectId) === undefined) return undefined;
+    let granted = 0;
+    return async (needed) => {
+      if (needed <= granted) return;
+      granted = await this.keeper.alone(async () => {
+        const image = await this.#image();
+        const held = image.reservedBytes;
+        if (needed <= held) return held;
+        const wanted = needed + GRANT_BYTES;
+        const growth = { of: "image_size_total", projectId, held, needed, wanted } as const;
+        return this.keeper.grant(growth, (bytes, charge) =>
+          this.keeper.reserve(charge, image, bytes),
+        );
+      });
+    };
+  }
+
   /** Data whose size was not known before takes up its space now, if there is so much left. */
-  async #chargeFor({ size }: Base, image: Image): Promise<void> {
+  async #chargeFor({ size }: Pick<Base, "size">, image: Image): Promise<void> {
     const { method, projectId } = this.options.job;
     const isCharged = image.reservedBytes >= size || method.name === "copy-image";
     if (isCharged || !this.keeper.config.quotas.isLimited) return;
@@ -235,7 +279,7 @@ export class Mover {
     const inOrder = digest && (await this.#inspecting(digest, target));
     const store = this.keeper.store(target.storeId);
     let done = stored.size * partBytes;
-    await this.#watched((watchedSignal, touch) =>
+    await this.#watched(this.#isRemote(target), (watchedSignal, { touch, waited }) =>
       transfer(this.#rangedSource(target), {
         store,
         key: target.key,
@@ -252,10 +296,7 @@ export class Mover {
           await this.#report(target, done, size);
         },
         onBytes: touch,
-        wait: (ms) => {
-          touch();
-          return scheduler.wait(ms);
-        },
+        wait: waited,
         signal: watchedSignal,
       }),
     );
@@ -408,11 +449,12 @@ export class Mover {
   ): Promise<Hashes> {
     const digest =
       this.memory.digestOf(blob.key) ?? this.memory.keepDigest(blob.key, this.#newDigest());
-    await this.#watched((signal, touch) =>
+    const isRemote = this.options.job.method.name === "add-location";
+    await this.#watched(isRemote, (signal, { touch }) =>
       hashSource(source, digest, {
         signal,
-        onBytes: () => {
-          touch();
+        onBytes: (bytes) => {
+          touch(bytes);
           if (isProgress(digest.position)) this.memory.noteProgress();
           void this.#report(blob, digest.position, source.size, "Hashed");
         },
@@ -479,7 +521,10 @@ export class Mover {
     const store = this.keeper.store(storeId);
     const { config } = this.keeper;
     let multipartId: string | undefined;
-    const written = await this.#watched(async (watchedSignal, touch) => {
+    const meter = this.#meter(purpose);
+    const isRemote = this.#isRemote(target);
+    const written = await this.#watched(isRemote, async (watchedSignal, { touch, waited }) => {
+      let seen = 0;
       const inspection = await this.#earlyInspection(target, job);
       const { stream, size } = await open();
       return ingest(stream, {
@@ -494,10 +539,13 @@ export class Mover {
           multipartId = await this.#openMultipart(target);
           return multipartId;
         },
-        onProgress: (bytes) => {
-          touch();
-          return this.#report(target, bytes, size);
+        onProgress: async (bytes) => {
+          touch(bytes - seen);
+          seen = bytes;
+          await meter?.(bytes);
+          await this.#report(target, bytes, size);
         },
+        wait: waited,
         signal: watchedSignal,
       });
     }).catch((error: unknown) => {
@@ -585,25 +633,59 @@ export class Mover {
     if (size !== undefined && size > maximum) throw new Fault("image_too_large", { maximum });
   }
 
-  /** Runs work that moves bytes, and ends it when none have moved for too long. */
-  async #watched<T>(work: (signal: AbortSignal, touch: () => void) => Promise<T>): Promise<T> {
-    const { importIdleMs } = this.keeper.config;
-    const idle = new AbortController();
+  /** Whether what is written comes from somebody else's server. */
+  #isRemote({ purpose }: Target): boolean {
+    const { name } = this.options.job.method;
+    return purpose === "fetch" && (name === "web-download" || name === "glance-download");
+  }
+
+  /**
+   * Runs work that moves bytes, and ends it when none have moved for too long; where they come from somebody else's
+   * server, also when they come too slowly.
+   */
+  async #watched<T>(
+    isRemote: boolean,
+    work: (signal: AbortSignal, watch: Watch) => Promise<T>,
+  ): Promise<T> {
+    const { importIdleMs, importPace } = this.keeper.config;
+    const pace = isRemote ? this.memory.paceOf(this.options.job.taskId, importPace) : undefined;
+    const stop = new AbortController();
     let moved = 0;
     let seen = -1;
     // Counted, not timed: of two looks in a row that find nothing new, the second one ends it.
-    const timer = setInterval(() => {
+    const idle = setInterval(() => {
       if (moved === seen)
-        idle.abort(unreachable(`no data came for ${importIdleMs / 1000} seconds`));
+        stop.abort(unreachable(`no data came for ${importIdleMs / 1000} seconds`));
       seen = moved;
     }, importIdleMs);
+    let lookedAtMs = performance.now();
+    const look = () => {
+      const nowMs = performance.now();
+      const slow = pace?.passed(nowMs - lookedAtMs);
+      lookedAtMs = nowMs;
+      if (slow !== undefined) stop.abort(slow);
+    };
+    const looks = setInterval(look, Math.min(LOOK_MS, importPace.windowMs));
     try {
-      const signal = AbortSignal.any([this.options.signal, idle.signal]);
-      return await work(signal, () => {
-        moved += 1;
+      const signal = AbortSignal.any([this.options.signal, stop.signal]);
+      return await work(signal, {
+        touch: (bytes) => {
+          moved += 1;
+          pace?.came(bytes);
+        },
+        waited: async (ms) => {
+          moved += 1;
+          await scheduler.wait(ms);
+          pace?.waited(ms);
+        },
       });
+    } catch (error) {
+      // A source that breaks off again and again is not to be faster for it.
+      look();
+      throw stop.signal.aborted ? stop.signal.reason : error;
     } finally {
-      clearInterval(timer);
+      clearInterval(idle);
+      clearInterval(looks);
     }
   }
 

@@ -220,7 +220,7 @@ export class Imports {
     if (old !== undefined && old.taskId !== holder?.taskId) throw new Fault("try_again");
     const injected = isCopy ? new Map<string, string>() : this.#injected(caller);
     const after = this.#importing(image, injected, plan, task);
-    const charge = { projectId: job.projectId, demands: [] };
+    const charge = { projectId: job.projectId, demands: [ONE_MORE] };
     await this.#start({ image, after, task, job, old, preempted: holder?.taskId, charge });
     return task.id;
   }
@@ -269,7 +269,7 @@ export class Imports {
     const unlocked = holder && withImportEnded(image.properties, { failed: [] });
     const properties = withLock(unlocked ?? image.properties, task.id);
     const after = { ...image, properties, revision: image.revision + 1, updatedAtMs: nowMs };
-    const charge = { projectId, demands: [] };
+    const charge = { projectId, demands: [ONE_MORE] };
     await this.#start({ image, after, task, job, old, preempted: holder?.taskId, charge });
   }
 
@@ -434,6 +434,9 @@ export class Imports {
     return { storeId, key, size, hashes, isOurs: true, isPlain: false, inspected: undefined };
   }
 }
+
+/** Work that a project has behind answers of its own calls. What uploads leave to be done is bounded by them. */
+const ONE_MORE = { of: "imports_at_work", delta: 1 } as const;
 
 /** Whose upload it is. */
 export interface UploadOrigin {

@@ -54,11 +54,14 @@ export class LocationWork {
   async #probe(): Promise<void> {
     const { job, method, signal } = this.work;
     const { url, storeId, isHashed } = method;
-    const { stores } = this.keeper.config;
+    const { stores, limits } = this.keeper.config;
     // A service may have named anything, and nothing but another server's data can be taken (contract 11 §8).
     const isTakeable = isRemote({ key: url }) && stores.find(storeId)?.type === "http";
     if (!isTakeable) throw rejected("no store here takes such addresses");
-    const source = await probeLocation(url, { ...doorOf(this.keeper.config), signal });
+    const source = await probeLocation(url, limits.imageBytes, {
+      ...doorOf(this.keeper.config),
+      signal,
+    });
     const { size } = source;
     const state = { isOurs: false, isPlain: true, inspected: undefined };
     const base = { storeId, key: url, size, hashes: {}, ...state };

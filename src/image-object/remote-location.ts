@@ -20,12 +20,17 @@ export function doorOf({ door }: Config): Door {
   return { ...door, resolve: door.resolve && remembering(door.resolve, NAMES_MS) };
 }
 
-/** Asks for data that is to be a location (contract LOP-9, 11 §8, size). */
-export async function probeLocation(url: string, options: SourceOptions): Promise<RemoteFacts> {
+/** Asks for data that is to be a location (contract LOP-9, 11 §8, size), which has so many bytes at the most (LIM-8). */
+export async function probeLocation(
+  url: string,
+  maximum: number,
+  options: SourceOptions,
+): Promise<RemoteFacts> {
   const { size: told, acceptsRanges, validator } = await probe(url, options);
   const size = told ?? (await readSize(url, options));
   if (size === undefined) throw rejected("it does not tell the size of the data");
   if (size === 0) throw rejected("the data is empty");
+  if (size > maximum) throw new Fault("image_too_large", { maximum });
   const isTold = validator.etag !== undefined || validator.lastModified !== undefined;
   return { size, isResumable: acceptsRanges && isTold, validator };
 }
@@ -82,7 +87,9 @@ export class Survey {
     const stop = new AbortController();
     const timer = setTimeout(() => stop.abort(tooLong), SURVEY_MS);
     const options = { ...doorOf(this.config), signal: stop.signal };
-    const ask = async (url: string) => [url, (await probeLocation(url, options)).size] as const;
+    const { imageBytes } = this.config.limits;
+    const ask = async (url: string) =>
+      [url, (await probeLocation(url, imageBytes, options)).size] as const;
     try {
       this.#sizes = new Map(await Promise.all([...this.#wanted].map(ask)));
     } catch (error) {

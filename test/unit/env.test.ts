@@ -249,6 +249,8 @@ const BAD: Readonly<Record<string, readonly string[]>> = {
   DO_SECURE_HASH: ["", "yes", "True", "1"],
   DELAYED_DELETE: notOffered(["true", ""]),
   MAX_BODY_BYTES: [...NO_INTEGERS, "-1"],
+  IMPORT_MIN_BYTES_PER_SECOND: [...NO_INTEGERS, "-1"],
+  IMPORT_MIN_RATE_SECONDS: [...NO_INTEGERS, "0", "-1", "86401"],
   PROJECT_UPLOAD_QUOTA: NO_INTEGERS,
   PROJECT_IMPORT_QUOTA: NO_INTEGERS,
   IMAGE_CACHE: ["", "yes", "true", "ON", "1"],

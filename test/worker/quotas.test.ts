@@ -11,7 +11,14 @@ import {
   sources,
   stage,
 } from "../support/imports.ts";
-import { OPEN_LOCATIONS } from "../support/locations.ts";
+import { interceptR2 } from "../support/intercept.ts";
+import {
+  addingLocation,
+  beginAddLocation,
+  callAddLocation,
+  OPEN_LOCATIONS,
+  patchLocations,
+} from "../support/locations.ts";
 import { Service } from "../support/service.ts";
 import { storedKeys } from "../support/stored-bytes.ts";
 import { TWO_BUCKETS } from "../support/stores.ts";
@@ -529,6 +536,182 @@ describe("what a project may have open", () => {
       const less = env.DB.prepare(`UPDATE images SET ${column} = -1 WHERE id = ?`).bind(id).run();
       await expect(less).rejects.toThrow("less than nothing");
     }
+  });
+});
+
+describe("imports", () => {
+  const download = (uri: string) => ({ method: { name: "web-download", uri } });
+
+  /** A service that tells what its objects store. */
+  function watched(settings: Readonly<Record<string, string>>) {
+    const stored: string[] = [];
+    const BLOBS = interceptR2(env.BLOBS, (call, proceed) => {
+      if (call.operation === "put" || call.operation === "part") stored.push(call.operation);
+      return proceed();
+    });
+    const QUOTAS = JSON.stringify({ default: { ...NONE, image_size_total: 20 } });
+    const limits = { USE_KEYSTONE_LIMITS: "true", QUOTAS };
+    const service = new Service({ settings: { ...limits, ...settings }, bindings: { BLOBS } });
+    return { service, stored };
+  }
+
+  it.each([
+    ["in ranges", {}],
+    ["in one pass", { ranges: "no" } as const],
+  ])(
+    "12 §6 web-download: held against what is left before a byte is stored, %s",
+    async (_, query) => {
+      const { service, stored } = watched({});
+      const id = crypto.randomUUID();
+      const image = await service.createEmpty(owner);
+      const uri = source.fileUrl({ id, size: 30 * MiB, ...query });
+      await beginImport(service, owner, image.id, download(uri));
+      const { task, image: after } = await finishImport(service, image.id);
+      expect(task).toMatchObject({
+        status: "failure",
+        message: "image_size_total is over limit of 20 due to current usage 0 and delta 30",
+      });
+      expect(after).toMatchObject({ status: "queued" });
+      expect(stored).toEqual([]);
+      expect(await rowOf(owner.projectId)).toEqual(await sumOf(owner.projectId));
+    },
+  );
+
+  it("12 §6 web-download: keeps the space of what is under way from others", async () => {
+    const service = limited({ image_size_total: 20 });
+    const { id } = await service.createEmpty(owner);
+    const gate = crypto.randomUUID();
+    const uri = source.fileUrl({ size: 15 * MiB, gate, "gate-at": 12 * MiB, ranges: "no" });
+    await beginImport(service, owner, id, download(uri));
+    const working = new TestedObject(id).ring(service.env);
+    await source.waitAtGate(gate);
+    expect(await rowOf(owner.projectId)).toMatchObject({ reserved_size: 15 * MiB });
+    const other = await service.createEmpty(owner);
+    const headers = { "content-length": String(8 * MiB) };
+    await expectOver(
+      await service.upload(owner, other.id, bytesOf(8 * MiB), headers),
+      "image_size_total",
+    );
+    await source.openGate(gate);
+    await working;
+    expect((await finishImport(service, id)).image).toMatchObject({ status: "active" });
+    expect(await rowOf(owner.projectId)).toMatchObject({ size: 15 * MiB, reserved_size: 0 });
+  });
+
+  it("12 §6 Soft limits: a download of unknown length stops at the limit", async () => {
+    const { service, stored } = watched({});
+    const { id } = await service.createEmpty(owner);
+    const uri = source.fileUrl({ size: 64 * MiB, chunked: 1 });
+    await beginImport(service, owner, id, download(uri));
+    const { task } = await finishImport(service, id);
+    expect(task?.message).toContain("image_size_total is over limit of 20");
+    // Parts have 16 MiB.
+    expect(stored.length).toBeLessThan(2);
+    expect(await storedKeys(id)).toEqual([]);
+    expect(await rowOf(owner.projectId)).toMatchObject({ size: 0, reserved_size: 0 });
+  });
+
+  it("10 §14 image_decompression: is charged as it unpacks, and stops at the limit", async () => {
+    const { service, stored } = watched({ IMAGE_IMPORT_PLUGINS: "image_decompression" });
+    const zeros = new Blob([new Uint8Array(96 * MiB)]).stream();
+    const packed = await new Response(zeros.pipeThrough(new CompressionStream("gzip"))).bytes();
+    const { id } = await createStaged(service, packed as Uint8Array<ArrayBuffer>);
+    await beginImport(service, owner, id, "glance-direct");
+    const { task, image } = await finishImport(service, id);
+    expect(task?.message).toContain("image_size_total is over limit of 20");
+    expect(image).toMatchObject({ status: "queued" });
+    expect(stored.length).toBeLessThan(4);
+    expect(await storedKeys(id)).toEqual([]);
+    expect(await rowOf(owner.projectId)).toEqual(await sumOf(owner.projectId));
+  });
+
+  it("PROJECT_IMPORT_QUOTA: so many at work and no more, however many come at once", async () => {
+    const settings = { STORES: JSON.stringify(TWO_BUCKETS), PROJECT_IMPORT_QUOTA: "3" };
+    const service = new Service({ settings });
+    const images = await Promise.all(Array.from({ length: 8 }, () => service.createEmpty(owner)));
+    const uri = source.fileUrl({ size: 5 });
+    const answers = await Promise.all(
+      images.map(({ id }, index) =>
+        index % 2 === 0
+          ? callImport(service, owner, id, download(uri))
+          : callAddLocation(service, owner, id, { url: uri }),
+      ),
+    );
+    expect(answers.filter(({ status }) => status === 202)).toHaveLength(3);
+    for (const answer of answers.filter(({ status }) => status !== 202)) {
+      await expectOver(answer, "imports_at_work");
+    }
+    expect(await rowOf(owner.projectId)).toMatchObject({ jobs: 3 });
+    for (const { id } of images) await new TestedObject(id).untilAtRest(service.env);
+    expect(await rowOf(owner.projectId)).toMatchObject({ jobs: 0 });
+    const late = await service.createEmpty(owner);
+    await beginImport(service, owner, late.id, download(uri));
+    expect((await finishImport(service, late.id)).image).toMatchObject({ status: "active" });
+    expect(await rowOf(owner.projectId)).toEqual(await sumOf(owner.projectId));
+  });
+});
+
+describe("data that trickles", () => {
+  const settings = {
+    ...OPEN_LOCATIONS,
+    ...{ IMPORT_MIN_BYTES_PER_SECOND: "50000", IMPORT_MIN_RATE_SECONDS: "1" },
+  };
+  const service = new Service({ settings });
+  const slow = source.fileUrl({ size: MiB, rate: 2_000 });
+
+  it("ends its import with a reason, and does not try again", async () => {
+    const { id } = await service.createEmpty(owner);
+    await beginImport(service, owner, id, { method: { name: "web-download", uri: slow } });
+    await new TestedObject(id).ring(service.env);
+    const { task, image } = await finishImport(service, id);
+    expect(task).toMatchObject({
+      status: "failure",
+      message: expect.stringContaining("less than 50000 bytes a second, for 1 seconds"),
+    });
+    expect(task?.message).not.toContain("try");
+    expect(image).toMatchObject({ status: "queued" });
+    expect(await storedKeys(id)).toEqual([]);
+  });
+
+  it("ends the read of a location", async () => {
+    const { id } = await service.createEmpty(owner);
+    const validation = { os_hash_algo: "sha256", os_hash_value: "0".repeat(64) };
+    const json = { url: slow, validation_data: validation };
+    await beginAddLocation(service, owner, id, json);
+    const { task, image } = await finishImport(service, id);
+    expect(task?.message).toContain("less than 50000 bytes a second");
+    expect(image).toMatchObject({ status: "queued" });
+  });
+
+  it("comes through where it is no slower than it may be", async () => {
+    const { id } = await service.createEmpty(owner);
+    const uri = source.fileUrl({ size: 400_000, rate: 200_000 });
+    await beginImport(service, owner, id, { method: { name: "web-download", uri } });
+    expect((await finishImport(service, id)).image).toMatchObject({ status: "active" });
+  });
+});
+
+describe("IMAGE_SIZE_CAP", () => {
+  const service = new Service({ settings: { ...OPEN_LOCATIONS, IMAGE_SIZE_CAP: "1000" } });
+
+  it("LIM-8, LOP-9: holds for a location that is added by PATCH", async () => {
+    const { id } = await service.createEmpty(owner);
+    const add = (size: number) =>
+      patchLocations(service, owner, id, [addingLocation(source.fileUrl({ size }))]);
+    expect((await add(1001)).status).toBe(413);
+    expect(await service.show(owner, id)).toMatchObject({ status: "queued", size: null });
+    expect((await add(1000)).status).toBe(200);
+  });
+
+  it("LIM-8, 11 §8: holds for a location that is added by POST", async () => {
+    const { id } = await service.createEmpty(owner);
+    await beginAddLocation(service, owner, id, { url: source.fileUrl({ size: 1001 }) });
+    const { task, image } = await finishImport(service, id);
+    expect(task).toMatchObject({
+      status: "failure",
+      message: expect.stringContaining("larger than the 1000 bytes"),
+    });
+    expect(image).toMatchObject({ status: "queued" });
   });
 });
 
