@@ -12,6 +12,7 @@ const MAX_PAUSE_MS = 500;
 const PRESUMED_GONE_MS = 10 * MAX_PAUSE_MS;
 const MIN_PAUSE_MS = 5;
 
+/** Of those who are known, and of those who are not: each holds a request's body in memory. */
 const MAX_WAITING = 200;
 const RETRY_AFTER_SECONDS = 5;
 
@@ -36,7 +37,7 @@ export class HashTurns {
     private readonly wait: (ms: number) => Promise<unknown> = (ms) => scheduler.wait(ms),
   ) {}
 
-  /** Does the work in its turn. Throws `sign_ins_waiting` when too many strangers wait already. */
+  /** Does the work in its turn. Throws `sign_ins_waiting` when too many of one kind wait already. */
   async run<T>(isKnown: boolean, work: () => Promise<T>): Promise<T> {
     await this.#turn(isKnown);
     const startedAtMs = this.now();
@@ -55,7 +56,7 @@ export class HashTurns {
   async #turn(isKnown: boolean): Promise<void> {
     const queue = isKnown ? this.#known : this.#strange;
     this.#dropGone();
-    if (!isKnown && queue.size >= MAX_WAITING) {
+    if (queue.size >= MAX_WAITING) {
       throw new Fault("sign_ins_waiting", { retryAfter: RETRY_AFTER_SECONDS });
     }
     const me: Waiting = { lastSeenMs: this.now() };
