@@ -146,8 +146,8 @@ describe("the token", () => {
     ["an address", () => `${other.url}/v2/images?marker=x`],
     ["an address without a scheme", () => `${other.url.slice(5)}/list`],
     ["another scheme", () => `${service.url.replace("http", "https")}/list`],
-    ["another host that begins alike", () => `${service.url}.example.com/list`],
-    ["a name in the address", () => `${service.url.replace("://", "://127.0.0.1@")}1/list`],
+    ["another host that begins alike", () => "http://127.0.0.1.example/list"],
+    ["a name in the address", () => `${service.url}@${other.url.slice(7)}/list`],
     ["backslashes", () => `\\\\${other.url.slice(7)}/list`],
     ["an address that is none", () => "http://[/list"],
   ] as const;
