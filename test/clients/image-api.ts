@@ -41,11 +41,11 @@ export interface ImageTask {
  * that the service says of a task.
  */
 export class ImageApi {
-  readonly #url: string;
+  readonly url: string;
   readonly token: string;
 
   private constructor(url: string, token: string) {
-    this.#url = url;
+    this.url = url;
     this.token = token;
   }
 
@@ -179,7 +179,7 @@ export class ImageApi {
     lengthBytes?: number,
   ): ClientRequest {
     const length = lengthBytes === undefined ? {} : { "Content-Length": lengthBytes };
-    return request(this.#url + path, {
+    return request(this.url + path, {
       method,
       agent: false,
       headers: { ...this.#headers(), ...headers, ...length },
@@ -199,7 +199,7 @@ export class ImageApi {
 
   /** Downloads an image: how many bytes came, and their SHA-512. */
   async download(id: string): Promise<{ sizeBytes: number; sha512: string }> {
-    const get = request(`${this.#url}/v2/images/${id}/file`, { headers: this.#headers() }).end();
+    const get = request(`${this.url}/v2/images/${id}/file`, { headers: this.#headers() }).end();
     const [response] = (await once(get, "response")) as [IncomingMessage];
     if (response.statusCode !== 200) throw new Error(`GET file: ${response.statusCode}`);
     const hash = createHash("sha512");
@@ -220,7 +220,7 @@ export class ImageApi {
 
   #fetch(method: string, path: string, body?: string): Promise<Response> {
     const headers = { ...this.#headers(), "Content-Type": "application/json" };
-    return fetch(this.#url + path, { method, headers, body: body ?? null });
+    return fetch(this.url + path, { method, headers, body: body ?? null });
   }
 
   #headers(): Record<string, string> {

@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import type { ClientRequest } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { SourceServer } from "../../support/source-server.ts";
@@ -34,8 +35,11 @@ const PACES: Readonly<Record<string, number | undefined>> = {
   "then 1 byte a second": 1_000,
   "then 1 byte in 50 s": 50_000,
 };
-/** How long they may take to bring what they hold. */
-const SETTLING_MS = 15_000;
+/** They hold what they can get once nothing is on its way any more for so long. */
+const SETTLED_MS = 4_000;
+const SETTLING_MS = 60_000;
+/** What the drops that follow may come to. */
+const NOISE_BYTES = 16 * 1024;
 
 export const ATTACKS: readonly Attack[] = [
   ...COUNTS.flatMap((count) =>
@@ -57,13 +61,8 @@ async function startStalling(
   everyMs: number | undefined,
 ): Promise<Load> {
   const clients = Array.from({ length: count }, (_, index) => new StallingClient(index));
-  const ready = clients.map((client) => client.start(api, way, everyMs));
-  const waiting = new AbortController();
-  await Promise.race([
-    Promise.all(ready),
-    sleep(SETTLING_MS, undefined, { signal: waiting.signal }).catch(() => undefined),
-  ]);
-  waiting.abort();
+  for (const client of clients) void client.start(api, way, everyMs);
+  await settle(clients, api.url);
   return {
     tell: () => {
       const tally = new Map<string, number>();
@@ -76,8 +75,37 @@ async function startStalling(
   };
 }
 
+/** Waits until bytes no longer move, be it that all have come or that nobody takes any more. */
+async function settle(clients: readonly StallingClient[], serverUrl: string): Promise<void> {
+  const startedAtMs = performance.now();
+  let [last, sinceMs] = [0, startedAtMs];
+  while (performance.now() - sinceMs < SETTLED_MS) {
+    if (performance.now() - startedAtMs > SETTLING_MS) return;
+    const written = clients.reduce((sum, client) => sum + client.writtenBytes, 0);
+    const read = written - (await countQueuedBytes(serverUrl));
+    const isAtRest = Math.abs(read - last) <= NOISE_BYTES && clients.every((one) => one.isBegun);
+    if (!isAtRest) [last, sinceMs] = [read, performance.now()];
+    await sleep(100);
+  }
+}
+
+/** Bytes that this machine has taken for a server on it and not handed over yet; Linux only, elsewhere none. */
+async function countQueuedBytes(serverUrl: string): Promise<number> {
+  const port = Number(new URL(serverUrl).port).toString(16).toUpperCase().padStart(4, "0");
+  const table = await readFile("/proc/net/tcp", "utf8").catch(() => "");
+  return table.split("\n").reduce((sum, line) => {
+    const [, , local = "", remote = "", , queues = ""] = line.split(/\s+/);
+    const [toSend = "0", toRead = "0"] = queues.split(":");
+    if (local.endsWith(`:${port}`)) return sum + Number.parseInt(toRead, 16);
+    return remote.endsWith(`:${port}`) ? sum + Number.parseInt(toSend, 16) : sum;
+  }, 0);
+}
+
 class StallingClient {
   state = "not begun";
+  writtenBytes = 0;
+  /** Whether it has sent something, or was refused. */
+  isBegun = false;
   readonly #index: number;
   #request: ClientRequest | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -96,12 +124,13 @@ class StallingClient {
       const request = await beginToSend(api, id, way, announcedBytes);
       if (this.#isStopped) return void request.destroy();
       this.#request = request;
+      this.isBegun = true;
       answerTo(request).then(
         ({ status }) => this.#end(`answered with ${status}`),
         () => this.#end("cut off"),
       );
       this.state = "not heard out";
-      await writeAll(request, makeBytes(HELD_MIB));
+      await writeAll(request, this.#pieces());
       if (request.destroyed) return;
       this.state = "holding";
       if (everyMs !== undefined) this.#timer = setInterval(() => request.write("x"), everyMs);
@@ -116,7 +145,15 @@ class StallingClient {
     this.#request?.destroy();
   }
 
+  *#pieces(): Generator<Buffer> {
+    for (const piece of makeBytes(HELD_MIB)) {
+      yield piece;
+      this.writtenBytes += piece.length;
+    }
+  }
+
   #end(state: string): void {
+    this.isBegun = true;
     clearInterval(this.#timer);
     if (!this.#isStopped) this.state = state;
   }
