@@ -130,4 +130,29 @@ describe("tus-js-client", { timeout: 4 * patienceSeconds * 1000 }, () => {
       await server.stop();
     },
   );
+
+  it("sends an empty file with its creation", async () => {
+    const api = await ImageApi.signIn(server.url, "glimpse");
+    const { id } = await api.create("empty");
+    await new Promise<void>((done, fail) => {
+      const upload = new Upload(Buffer.alloc(0), {
+        endpoint: `${server.url}/v2/images/${id}/uploads`,
+        headers: { "X-Auth-Token": api.token },
+        uploadDataDuringCreation: true,
+        retryDelays: null,
+        onSuccess: () => done(),
+        onError: fail,
+      });
+      upload.start();
+    });
+    const image = await poll(
+      () => api.show(id),
+      ({ status }) => status === "active",
+      patienceSeconds,
+    );
+    expect(image).toMatchObject({ size: 0, os_hash_value: sha512Of([]) });
+    expect(await api.download(id)).toEqual({ sizeBytes: 0, sha512: sha512Of([]) });
+    await api.delete(id);
+    await server.stop();
+  });
 });
