@@ -49,6 +49,8 @@ export interface Config {
   /** The most bytes that one request may bring to an image; undefined: what the platform lets through. */
   readonly maxBodyBytes: number | undefined;
   /** How long a resumable upload lasts without news. */
+  /** The longest data that one `put` stores, as far as its store allows. */
+  readonly singlePutMaxBytes: number;
   readonly uploadExpiryMs: number;
   /** Those that are on, in configured order. */
   readonly importMethods: readonly ImportMethodName[];
@@ -160,6 +162,7 @@ export function parseConfig(env: Readonly<Record<string, unknown>>): Config {
     imageCache: parseImageCache(read),
     // Bytes renew the lease a quarter of it apart; so it is longer than what is promised after the last byte.
     maxBodyBytes: read.integer("MAX_BODY_BYTES", 0, 0) || undefined,
+    singlePutMaxBytes: read.integer("SINGLE_PUT_MAX_BYTES", 1024 ** 3, 0),
     uploadExpiryMs: 1000 * read.integer("UPLOAD_EXPIRY_SECONDS", 86_400, 60, 30 * 86_400),
     uploadLeaseMs: Math.ceil((read.integer("UPLOAD_LEASE_SECONDS", 300, 1, 86_400) * 4000) / 3),
   };

@@ -31,6 +31,8 @@ export default defineConfig({
               bindings: {
                 // One store, as most tests need no more; those of several stores say so.
                 STORES: JSON.stringify(ONE_STORE),
+                // So that data which is cut into parts need not be long.
+                SINGLE_PUT_MAX_BYTES: String(10 * 1024 ** 2),
                 // Imports read from servers of this machine.
                 DEVELOPMENT: "true",
                 IMPORT_ALLOW_PRIVATE_ADDRESSES: "true",

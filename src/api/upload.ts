@@ -1,5 +1,7 @@
 import type { HashAlgorithm } from "../blob/digest.ts";
-import { ingest } from "../blob/ingest.ts";
+import type { Activity } from "../blob/write/body-reader.ts";
+import { ingest } from "../blob/write/from-body.ts";
+import type { Spool } from "../blob/write/spool.ts";
 import { isTransient, withoutValues } from "../db/errors.ts";
 import { assertExpected, type ExpectedHash } from "../domain/expected-hash.ts";
 import { Fault, type FaultCode } from "../domain/fault.ts";
@@ -27,7 +29,7 @@ import type { Context } from "./context.ts";
 export class Upload {
   private readonly attemptId: string;
   private readonly stalled = new AbortController();
-  private watch = new AbortController();
+  private readonly activity: Activity = { reads: 0, isWaiting: false };
   private renewAtMs = 0;
 
   constructor(
@@ -43,6 +45,7 @@ export class Upload {
   /** Runs the upload to its end. Throws the Fault that ended it, if one did; then no bytes are left. */
   async run(source: ReadableStream | null): Promise<void> {
     const grant = await this.begin();
+    const release = this.holdLease(grant.leaseMs);
     try {
       const data = await this.receive(source, grant);
       await this.tell((object, imageId) => object.finishUpload(imageId, this.attemptId, data));
@@ -54,6 +57,8 @@ export class Upload {
       const isOwnFault = error instanceof Fault && !VAGUE.has(error.code);
       if (end === "abandoned" || (end === "upload_superseded" && isOwnFault)) throw error;
       throw new Fault(end, { imageId: this.caller.imageId }, error);
+    } finally {
+      release();
     }
   }
 
@@ -78,70 +83,87 @@ export class Upload {
     const { storeId, purpose, declaredBytes } = this.wanted;
     const verifier = signature && (await config.signatures.verifier(signature, Date.now()));
     const inspector = purpose === "data" ? new Inspector(formats, config.inspection) : undefined;
-    const extraHashes: HashAlgorithm[] = this.expected.map(({ algorithm }) => algorithm);
-    if (verifier !== undefined) extraHashes.push(verifier.algorithm);
-    this.scheduleRenewal(leaseMs);
-    try {
-      const data = await ingest(source, {
-        store: openStore(storeId),
-        key,
-        declaredBytes,
-        maxBytes: config.limits.imageBytes,
-        bodyLimit: bodyLimitOf(config, this.caller.imageId),
-        hashAlgorithm: config.hashAlgorithm,
-        extraHashes,
-        inspection: inspector,
-        openMultipart: () =>
-          this.tell((object, imageId) => object.openMultipart(imageId, this.attemptId)),
-        onProgress: async (received) => {
-          await this.keepLease(leaseMs);
-          if (mayBring === undefined || received <= mayBring) return;
-          const bytes = { received, wanted: received + RESERVATION_BYTES };
-          mayBring = await this.tell((object, imageId) =>
-            object.reserveUpload(imageId, this.attemptId, bytes),
-          );
-        },
-        signal: this.stalled.signal,
-      });
-      for (const expected of this.expected) assertExpected(expected, data.hashes);
-      await verifier?.verify(data.hashes[verifier.algorithm] ?? "");
-      const found = inspector?.finish();
-      if (found !== undefined) logIfTaken(this.caller.imageId, formats, found);
-      return { ...data, virtualSize: found?.virtualSize ?? null };
-    } finally {
-      this.watch.abort();
-    }
+    const algorithms: HashAlgorithm[] = [
+      ...(["md5", config.hashAlgorithm] as const),
+      ...this.expected.map(({ algorithm }) => algorithm),
+      ...(verifier === undefined ? [] : [verifier.algorithm]),
+    ];
+    const { size, hashes, multipart } = await ingest(source, {
+      store: openStore(storeId),
+      key,
+      declaredBytes,
+      maxBytes: config.limits.imageBytes,
+      bodyLimit: bodyLimitOf(config, this.caller.imageId),
+      singlePutMaxBytes: config.singlePutMaxBytes,
+      algorithms,
+      inspection: inspector,
+      openMultipart: () =>
+        this.tell((object, imageId) => object.openMultipart(imageId, this.attemptId)),
+      spool: this.spool(),
+      onProgress: async (received) => {
+        if (Date.now() >= this.renewAtMs) await this.renewLease(leaseMs);
+        if (mayBring === undefined || received <= mayBring) return;
+        const bytes = { received, wanted: received + RESERVATION_BYTES };
+        mayBring = await this.tell((object, imageId) =>
+          object.reserveUpload(imageId, this.attemptId, bytes),
+        );
+      },
+      activity: this.activity,
+      signal: this.stalled.signal,
+    });
+    for (const expected of this.expected) assertExpected(expected, hashes);
+    await verifier?.verify(hashes[verifier.algorithm] ?? "");
+    const found = inspector?.finish();
+    if (found !== undefined) logIfTaken(this.caller.imageId, formats, found);
+    return { size, hashes, multipart, virtualSize: found?.virtualSize ?? null };
   }
 
-  /** Bytes came in: they renew the lease, four times within it, so that no single lost word costs it. */
-  private async keepLease(leaseMs: number): Promise<void> {
-    if (Date.now() < this.renewAtMs) return;
-    this.scheduleRenewal(leaseMs);
+  /** Bytes that no memory is left for wait in the storage of the image's object. */
+  private spool(): Spool {
+    const { attemptId } = this;
+    return {
+      append: (part, offset, bytes) =>
+        this.tell((object, imageId) =>
+          object.spoolUpload(imageId, attemptId, { part, offset, bytes }),
+        ),
+      open: (part, length) =>
+        this.tell((object, imageId) => object.openSpooled(imageId, attemptId, { part, length })),
+      drop: (part) => this.tell((object, imageId) => object.dropSpooled(imageId, attemptId, part)),
+    };
+  }
+
+  /**
+   * Holds the lease until the upload is over. A client that brings nothing for the whole of it has lost it, and what
+   * this request holds; while the client waits for us, for a store or a busy machine, the lease is renewed.
+   */
+  private holdLease(leaseMs: number): () => void {
+    this.renewAtMs = Date.now() + leaseMs / RENEWALS;
+    let reads = 0;
+    let silentBeats = 0;
+    const timer = setInterval(() => {
+      const isSilent = this.activity.isWaiting && this.activity.reads === reads;
+      silentBeats = isSilent ? silentBeats + 1 : 0;
+      reads = this.activity.reads;
+      const { imageId } = this.caller;
+      if (silentBeats > RENEWALS) this.stalled.abort(new Fault("upload_superseded", { imageId }));
+      else if (!this.activity.isWaiting) void this.renewLease(leaseMs);
+    }, leaseMs / RENEWALS);
+    return () => clearInterval(timer);
+  }
+
+  /** Renews the lease, several times within it, so that no single lost call costs it. */
+  private async renewLease(leaseMs: number): Promise<void> {
+    this.renewAtMs = Date.now() + leaseMs / RENEWALS;
+    const { imageId } = this.caller;
     try {
-      unwrap(
-        await this.ctx
-          .imageObject(this.caller.imageId)
-          .renewLease(this.caller.imageId, this.attemptId),
-      );
+      unwrap(await this.ctx.imageObject(imageId).renewLease(imageId, this.attemptId));
     } catch (error) {
       // The object may say that the image is lost to this upload. Anything else is no answer to rely on, and
       // the lease has time for more tries.
-      if (error instanceof Fault && LOSS.has(error.code)) throw error;
+      if (error instanceof Fault && LOSS.has(error.code)) return this.stalled.abort(error);
       this.renewAtMs = Date.now() + leaseMs / 40;
       log({ event: "lease_not_renewed", error: String(withoutValues(error)) });
     }
-  }
-
-  private scheduleRenewal(leaseMs: number): void {
-    this.renewAtMs = Date.now() + leaseMs / 4;
-    this.watch.abort();
-    this.watch = new AbortController();
-    // A silent client holds memory here; when its lease is over, so is that.
-    const { imageId } = this.caller;
-    scheduler.wait(leaseMs, { signal: this.watch.signal }).then(
-      () => this.stalled.abort(new Fault("upload_superseded", { imageId })),
-      () => undefined,
-    );
   }
 
   /**
@@ -202,6 +224,9 @@ export function bodyLimitOf({ maxBodyBytes: maxBytes }: Config, imageId: string)
   if (maxBytes === undefined) return undefined;
   return { maxBytes, fault: () => new Fault("body_over_limit", { maximum: maxBytes, imageId }) };
 }
+
+/** How often a lease is renewed within its time. */
+const RENEWALS = 4;
 
 /** How many bytes more an upload of unannounced length asks for each time, where space is limited. */
 const RESERVATION_BYTES = 64 * 1024 ** 2;

@@ -1,43 +1,31 @@
 const MiB = 1024 ** 2;
 
-/** Memory that one upload's buffers may take in all. */
-export const BUFFER_BUDGET_BYTES = 32 * MiB;
-
 /** R2's limit. */
 const MAX_PARTS = 10_000;
 // Where a known length is cut, some room is left below R2's limit.
 const TARGET_PARTS = 9_000;
 const SMALLEST_BYTES = 8 * MiB;
 /** A part up to here is held in memory, so that it can be sent again. */
-const LARGEST_BUFFERED_BYTES = 16 * MiB;
+export const LARGEST_BUFFERED_BYTES = 16 * MiB;
 
 /** How an upload is cut into parts. */
 export interface PartPlan {
   /** Every part but the last, which may be shorter (R2's rule). */
   readonly partBytes: number;
-  /**
-   * Parts held in memory at once, the one that fills included. 0: parts are streamed, one at a
-   * time, which takes a known length.
-   */
-  readonly buffers: number;
+  /** Whether parts go straight through, one at a time and with one try, for they are too large to be held. */
+  readonly isStraight: boolean;
   /** The longest body that R2 takes in parts of this size. */
   readonly maxTotalBytes: number;
 }
 
 /**
  * Chooses the part size from the announced length (undefined: unknown). A part in memory can be
- * sent again when R2 fails for a moment; one that is too large for that is streamed and gets one
- * try.
+ * sent again when R2 fails for a moment; one that is too large for that gets one try.
  */
 export function planParts(lengthBytes: number | undefined): PartPlan {
   const partBytes = choosePartBytes(lengthBytes);
-  return { partBytes, buffers: buffersFor(partBytes), maxTotalBytes: partBytes * MAX_PARTS };
-}
-
-/** How many parts of this size one upload holds in memory at once; 0: it streams them. */
-export function buffersFor(partBytes: number): number {
-  if (partBytes > LARGEST_BUFFERED_BYTES) return 0;
-  return Math.floor(BUFFER_BUDGET_BYTES / partBytes);
+  const isStraight = partBytes > LARGEST_BUFFERED_BYTES;
+  return { partBytes, isStraight, maxTotalBytes: partBytes * MAX_PARTS };
 }
 
 /** The longest resumable upload, whose parts are all held in memory one after the other: about 156 GiB. */

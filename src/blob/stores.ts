@@ -1,6 +1,7 @@
 import type { StoreDefinition } from "../domain/store-definition.ts";
 import { DiskBlobStore } from "./disk.ts";
 import { HttpBlobStore, type ReadRemote } from "./http.ts";
+import { LimitedStore } from "./limited-store.ts";
 import { R2BlobStore } from "./r2.ts";
 import { S3BlobStore } from "./s3.ts";
 import type { BlobStore } from "./store.ts";
@@ -27,11 +28,10 @@ export function storeOpener(
     if (store === undefined) {
       const definition = definitions.find(({ id }) => id === storeId);
       if (definition === undefined) throw new Error(`the store ${storeId} is not configured`);
-      store = new TimedStore(
+      store =
         definition.type === "http"
-          ? new HttpBlobStore(storeId, readRemote)
-          : openStore(definition, env),
-      );
+          ? new TimedStore(new HttpBlobStore(storeId, readRemote))
+          : new TimedStore(new LimitedStore(openStore(definition, env)));
       opened.set(storeId, store);
     }
     return store;

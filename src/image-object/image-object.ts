@@ -29,6 +29,7 @@ import type {
   ImportCall,
   LocationCall,
   Outcome,
+  SpooledBytes,
   UploadEnd,
   UploadedData,
   UploadGrant,
@@ -247,6 +248,22 @@ export class ImageObject extends DurableObject<Env> {
 
   openMultipart(imageId: string, attemptId: string): Promise<Outcome<string>> {
     return this.#keeper.answer(() => this.#uploads.openMultipart(imageId, attemptId));
+  }
+
+  spoolUpload(imageId: string, attemptId: string, row: SpooledBytes): Promise<Outcome<void>> {
+    return this.#keeper.answer(() => this.#uploads.spool(imageId, attemptId, row));
+  }
+
+  openSpooled(
+    imageId: string,
+    attemptId: string,
+    wanted: { readonly part: number; readonly length: number },
+  ): Promise<Outcome<ReadableStream<Uint8Array>>> {
+    return this.#keeper.answer(() => this.#uploads.openSpooled(imageId, attemptId, wanted));
+  }
+
+  dropSpooled(imageId: string, attemptId: string, part: number): Promise<Outcome<void>> {
+    return this.#keeper.answer(() => this.#uploads.dropSpooled(imageId, attemptId, part));
   }
 
   renewLease(imageId: string, attemptId: string): Promise<Outcome<void>> {

@@ -1,4 +1,4 @@
-import type { RunningDigest } from "../blob/digest.ts";
+import type { Digests } from "../blob/digest.ts";
 import { type LeastPace, Pace } from "./pace.ts";
 
 /** Why work stops at the end of an alarm's time; the next alarm goes on with it. */
@@ -9,7 +9,7 @@ export const TIME_IS_UP = Symbol("the alarm's time is up");
  * stored bytes.
  */
 export class RunMemory {
-  #digest: { readonly key: string; readonly digest: RunningDigest } | undefined;
+  #digest: { readonly key: string; readonly digest: Digests } | undefined;
   #hasProgress = false;
   #pace: { readonly taskId: string; readonly pace: Pace } | undefined;
 
@@ -20,11 +20,11 @@ export class RunMemory {
   }
 
   /** The digest that has seen the first bytes of this blob, if it is still here. */
-  digestOf(key: string): RunningDigest | undefined {
+  digestOf(key: string): Digests | undefined {
     return this.#digest?.key === key ? this.#digest.digest : undefined;
   }
 
-  keepDigest(key: string, digest: RunningDigest): RunningDigest {
+  keepDigest(key: string, digest: Digests): Digests {
     this.dropDigest();
     this.#digest = { key, digest };
     return digest;

@@ -1,11 +1,13 @@
-import { type HashAlgorithm, isHashAlgorithm, RunningDigest } from "../blob/digest.ts";
-import { ingest } from "../blob/ingest.ts";
-import { joinedSource } from "../blob/joined-source.ts";
+import { Digests, type HashAlgorithm, isHashAlgorithm } from "../blob/digest.ts";
 import { blobKey } from "../blob/keys.ts";
 import { planParts } from "../blob/part-size.ts";
+import { blobSource, joinedSource, type RangedSource } from "../blob/source.ts";
 import type { ByteRange } from "../blob/store.ts";
-import { blobSource, hashSource, type RangedSource, transfer } from "../blob/transfer.ts";
 import { openUnpacked } from "../blob/unpack.ts";
+import type { Activity } from "../blob/write/body-reader.ts";
+import { ingest } from "../blob/write/from-body.ts";
+import { hashSource, transfer } from "../blob/write/from-ranges.ts";
+import type { Spool } from "../blob/write/spool.ts";
 import { withoutValues } from "../db/errors.ts";
 import { updateTask } from "../db/tasks.ts";
 import { Fault } from "../domain/fault.ts";
@@ -53,8 +55,8 @@ const MiB = 1024 ** 2;
 interface Watch {
   /** So many bytes more have come. */
   readonly touch: (bytes: number) => void;
-  /** Waits for something of ours. */
-  readonly waited: (ms: number) => Promise<void>;
+  /** Whether the source is waited for at this moment. */
+  readonly activity: Activity;
 }
 
 /** Bytes on their way in, readable once. */
@@ -112,9 +114,8 @@ export class Mover {
   async #join(): Promise<void> {
     const { job, signal } = this.options;
     const source = this.#segments();
-    const { partBytes } = planParts(source.size);
-    if (source.size > partBytes) {
-      const ranged = { size: source.size, partBytes, validator: {} };
+    const ranged = this.#partsFor(source.size, baseStore(job));
+    if (ranged !== undefined) {
       return this.#checkpoint({ ...job, target: this.#newTarget("fetch", baseStore(job), ranged) });
     }
     await this.#pour("fetch", baseStore(job), job, async () => {
@@ -273,19 +274,22 @@ export class Mover {
     const { ledger } = this.keeper;
     const uploadId = target.multipartId ?? (await this.#openMultipart(target));
     const stored = await ledger.parts(target.key);
+    let storedParts = 0;
+    while (stored.has(storedParts + 1)) storedParts += 1;
     const digest =
       this.memory.digestOf(target.key) ??
-      (stored.size === 0 ? this.memory.keepDigest(target.key, this.#newDigest()) : undefined);
+      (storedParts === 0 ? this.memory.keepDigest(target.key, this.#newDigest()) : undefined);
     const inOrder = digest && (await this.#inspecting(digest, target));
     const store = this.keeper.store(target.storeId);
-    let done = stored.size * partBytes;
-    await this.#watched(this.#isRemote(target), (watchedSignal, { touch, waited }) =>
+    let done = storedParts * partBytes;
+    await this.#watched(this.#isRemote(target), (watchedSignal, { touch, activity }) =>
       transfer(this.#rangedSource(target), {
         store,
         key: target.key,
         uploadId,
         partBytes,
-        stored,
+        storedParts,
+        spool: this.#spool(),
         digest: inOrder,
         onStored: async (receipt) => {
           // A job that was ended has left the ledger, and nothing is to follow it there.
@@ -296,7 +300,7 @@ export class Mover {
           await this.#report(target, done, size);
         },
         onBytes: touch,
-        wait: waited,
+        activity,
         signal: watchedSignal,
       }),
     );
@@ -311,12 +315,19 @@ export class Mover {
   /** Begins to write a copy in a further store. */
   async copy(base: Base, storeId: string): Promise<void> {
     const { job } = this.options;
-    const { partBytes } = planParts(base.size);
-    if (base.size > partBytes) {
-      const ranged = { size: base.size, partBytes, validator: {} };
+    const ranged = this.#partsFor(base.size, storeId);
+    if (ranged !== undefined) {
       return this.#checkpoint({ ...job, target: this.#newTarget("copy", storeId, ranged) });
     }
     await this.#pour("copy", storeId, job, () => this.#readBase(base));
+  }
+
+  /** How what lies in stores already is cut for another one; undefined for what one `put` stores. */
+  #partsFor(size: number, storeId: string): Target["ranged"] {
+    const { putting } = this.keeper.store(storeId);
+    const { partBytes } = planParts(size);
+    const longestPut = Math.min(this.keeper.config.singlePutMaxBytes, putting.maxBytes);
+    return size > Math.max(partBytes, longestPut) ? { size, partBytes, validator: {} } : undefined;
   }
 
   /** Unpacks compressed bytes where that is configured (contract 10 §14, image_decompression). */
@@ -386,7 +397,7 @@ export class Mover {
   }
 
   /** A digest whose bytes are inspected before it has them, if it begins with the first one. */
-  async #inspecting(digest: RunningDigest, target: Target): Promise<Pick<RunningDigest, "take">> {
+  async #inspecting(digest: Digests, target: Target): Promise<Pick<Digests, "take">> {
     const inspector =
       digest.position === 0 ? await this.#earlyInspection(target, this.options.job) : undefined;
     if (inspector === undefined) return digest;
@@ -450,8 +461,9 @@ export class Mover {
     const digest =
       this.memory.digestOf(blob.key) ?? this.memory.keepDigest(blob.key, this.#newDigest());
     const isRemote = this.options.job.method.name === "add-location";
-    await this.#watched(isRemote, (signal, { touch }) =>
+    await this.#watched(isRemote, (signal, { touch, activity }) =>
       hashSource(source, digest, {
+        activity,
         signal,
         onBytes: (bytes) => {
           touch(bytes);
@@ -477,8 +489,8 @@ export class Mover {
     return [...own, ...expectedHash, ...signed];
   }
 
-  #newDigest(): RunningDigest {
-    return new RunningDigest(this.#algorithms());
+  #newDigest(): Digests {
+    return new Digests(this.#algorithms());
   }
 
   // --- Parts of the above -------------------------------------------------------------------------------
@@ -523,7 +535,7 @@ export class Mover {
     let multipartId: string | undefined;
     const meter = this.#meter(purpose);
     const isRemote = this.#isRemote(target);
-    const written = await this.#watched(isRemote, async (watchedSignal, { touch, waited }) => {
+    const written = await this.#watched(isRemote, async (watchedSignal, { touch, activity }) => {
       let seen = 0;
       const inspection = await this.#earlyInspection(target, job);
       const { stream, size } = await open();
@@ -532,9 +544,10 @@ export class Mover {
         key: target.key,
         declaredBytes: size,
         maxBytes: config.limits.imageBytes,
-        hashAlgorithm: config.hashAlgorithm,
-        extraHashes: this.#algorithms(),
+        singlePutMaxBytes: config.singlePutMaxBytes,
+        algorithms: ["md5", config.hashAlgorithm, ...this.#algorithms()],
         inspection,
+        spool: this.#spool(),
         openMultipart: async () => {
           multipartId = await this.#openMultipart(target);
           return multipartId;
@@ -545,7 +558,7 @@ export class Mover {
           await meter?.(bytes);
           await this.#report(target, bytes, size);
         },
-        wait: waited,
+        activity,
         signal: watchedSignal,
       });
     }).catch((error: unknown) => {
@@ -577,6 +590,18 @@ export class Mover {
     const length = Math.min(base.size, PACKING_HEAD_BYTES);
     if (length === 0) return new Uint8Array(0);
     return new Response(await this.#openBlob(base, { offset: 0, length })).bytes();
+  }
+
+  /** Where bytes wait that fill no part yet. A job that was ended keeps none any more. */
+  #spool(): Spool {
+    const spool = this.keeper.ledger.spool.of("import");
+    return {
+      ...spool,
+      append: async (...row) => {
+        this.options.signal.throwIfAborted();
+        await spool.append(...row);
+      },
+    };
   }
 
   #newTarget(purpose: Target["purpose"], storeId: string, ranged: Target["ranged"]): Target {
@@ -650,22 +675,24 @@ export class Mover {
     const { importIdleMs, importPace } = this.keeper.config;
     const pace = isRemote ? this.memory.paceOf(this.options.job.taskId, importPace) : undefined;
     const stop = new AbortController();
+    const activity = { reads: 0, isWaiting: true };
     let moved = 0;
     let seen = -1;
     // Counted, not timed: of two looks in a row that find nothing new, the second one ends it.
     const idle = setInterval(() => {
-      if (moved === seen)
+      if (moved === seen && activity.isWaiting)
         stop.abort(unreachable(`no data came for ${importIdleMs / 1000} seconds`));
       seen = moved;
     }, importIdleMs);
     let lookedAtMs = performance.now();
-    const look = () => {
+    const look = (isWaiting = activity.isWaiting) => {
       const nowMs = performance.now();
-      const slow = pace?.passed(nowMs - lookedAtMs);
+      // A store that is slow says nothing about the source.
+      const slow = isWaiting ? pace?.passed(nowMs - lookedAtMs) : undefined;
       lookedAtMs = nowMs;
       if (slow !== undefined) stop.abort(slow);
     };
-    const looks = setInterval(look, Math.min(LOOK_MS, importPace.windowMs));
+    const looks = setInterval(() => look(), Math.min(LOOK_MS, importPace.windowMs));
     try {
       const signal = AbortSignal.any([this.options.signal, stop.signal]);
       return await work(signal, {
@@ -673,15 +700,11 @@ export class Mover {
           moved += 1;
           pace?.came(bytes);
         },
-        waited: async (ms) => {
-          moved += 1;
-          await scheduler.wait(ms);
-          pace?.waited(ms);
-        },
+        activity,
       });
     } catch (error) {
       // A source that breaks off again and again is not to be faster for it.
-      look();
+      look(true);
       throw stop.signal.aborted ? stop.signal.reason : error;
     } finally {
       clearInterval(idle);

@@ -10,13 +10,16 @@
  *   owed          keys whose bytes must go, unless the image's row turns out to refer to them
  *   resumable:…   the resumable uploads, which hold no image until all their bytes are there
  *   piece:… …     the parts that are stored of each
+ *
+ * Beside these lie bytes that fill no part yet, in a table of their own (spool-rows.ts).
  */
 
 import type { PartReceipt } from "../blob/store.ts";
 import type { ImageSignature } from "../domain/image-signature.ts";
 import type { CacheFill } from "./cache-fills.ts";
 import type { ImportJob } from "./import-job.ts";
-import type { Resumable } from "./resumable-record.ts";
+import { type Resumable, upgraded } from "./resumable-record.ts";
+import { SpoolRows } from "./spool-rows.ts";
 
 /** An upload under way. */
 export interface Upload {
@@ -70,7 +73,11 @@ const PIECE_PREFIX = "piece:";
 
 /** The object's storage with its alarm, which always stands at the earliest deadline in the ledger. */
 export class Ledger {
-  constructor(private readonly storage: DurableObjectStorage) {}
+  readonly spool: SpoolRows;
+
+  constructor(private readonly storage: DurableObjectStorage) {
+    this.spool = new SpoolRows(storage);
+  }
 
   async read(): Promise<Entries> {
     const [found, resumables] = await Promise.all([
@@ -82,7 +89,7 @@ export class Ledger {
       job: found.get("import") as ImportJob | undefined,
       cacheFill: found.get("cache-fill") as CacheFill | undefined,
       owed: (found.get("owed") as readonly Owed[] | undefined) ?? [],
-      resumables: [...resumables.values()],
+      resumables: [...resumables.values()].map(upgraded),
     };
   }
 
@@ -96,6 +103,7 @@ export class Ledger {
     if (upload !== undefined) deadlines.push(upload.deadlineMs);
     if (job !== undefined) deadlines.push(job.dueMs);
     if (cacheFill !== undefined) deadlines.push(cacheFill.dueMs);
+    if (upload === undefined && before.upload !== undefined) this.spool.clear("upload");
     // Nothing is unfinished, so nothing that lies here is of any use. Storage without a row would be billed as well.
     if (deadlines.length === 0) return this.storage.deleteAll();
     await Promise.all([
@@ -122,11 +130,13 @@ export class Ledger {
 
   /** Forgets all parts: what they belong to is complete, or given up. */
   async clearParts(): Promise<void> {
+    this.spool.clear("import");
     await this.#clear(PART_PREFIX);
   }
 
   async resumable(id: string): Promise<Resumable | undefined> {
-    return this.storage.get<Resumable>(RESUMABLE_PREFIX + id);
+    const record = await this.storage.get<Resumable>(RESUMABLE_PREFIX + id);
+    return record && upgraded(record);
   }
 
   /** The parts stored so far of a resumable upload, in their order. */
@@ -148,6 +158,7 @@ export class Ledger {
   }
 
   async clearPieces(id: string): Promise<void> {
+    this.spool.clear(`resumable:${id}`);
     await this.#clear(`${PIECE_PREFIX}${id}:`);
   }
 

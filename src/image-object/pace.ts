@@ -24,11 +24,6 @@ export class Pace {
     this.#bytes += bytes;
   }
 
-  /** So long it was for us to wait, and not for the source. */
-  waited(ms: number): void {
-    this.#ms = Math.max(0, this.#ms - ms);
-  }
-
   /** So much time has passed, with what came in it; gives why the work is to end, if it is. */
   passed(ms: number): Fault | undefined {
     const { bytesPerSecond, windowMs } = this.least;

@@ -1,4 +1,4 @@
-import type { RangedSource } from "../blob/transfer.ts";
+import type { RangedSource } from "../blob/source.ts";
 import { Fault } from "../domain/fault.ts";
 import type { RemoteFacts } from "../domain/import-plan.ts";
 import type { LocationRules } from "../domain/locations.ts";

@@ -1,13 +1,14 @@
-import { type Appended, append } from "../blob/append.ts";
-import { RunningDigest } from "../blob/digest.ts";
-import { blobKey } from "../blob/keys.ts";
+import { Digests } from "../blob/digest.ts";
 import { MAX_RESUMABLE_BYTES } from "../blob/part-size.ts";
 import type { BlobStore, PartReceipt } from "../blob/store.ts";
+import { type Appended, append } from "../blob/write/from-pieces.ts";
+import type { Spool } from "../blob/write/spool.ts";
 import type { ExpectedHash } from "../domain/expected-hash.ts";
 import { Fault } from "../domain/fault.ts";
 import type { Inspector } from "../inspect/inspector.ts";
 import type { Keeper } from "./keeper.ts";
-import { expiryOf, firstPartOf, offsetOf, type Resumable, type Tail } from "./resumable-record.ts";
+import { expiryOf, firstPartOf, offsetOf, type Resumable } from "./resumable-record.ts";
+import type { SpoolOwner, SpoolRows } from "./spool-rows.ts";
 
 /** A request at work on an upload. */
 export class Work {
@@ -44,7 +45,7 @@ export class Work {
 
 /** What is known of an upload's bytes, as long as this object has seen them all. */
 export interface Live {
-  readonly digest: RunningDigest;
+  readonly digest: Digests;
   readonly inspector: Inspector;
 }
 
@@ -59,15 +60,18 @@ export interface PieceEnd {
 export class Piece {
   readonly #store: BlobStore;
   readonly #start: number;
-  readonly #digest: RunningDigest | undefined;
+  readonly #digest: Digests | undefined;
   /** Parts that do not count before the checksum of the whole request is known to be right. */
   readonly #pending: PartReceipt[] = [];
   #record: Resumable;
   #position: number;
   #multipartId: Promise<string> | undefined;
-  #keptTail: Tail | undefined;
   /** Why the content may not be stored, where its checksum is to be known first. */
   #refusal: unknown;
+  /** Bytes in the spool, by part. */
+  readonly #spooled = new Map<number, number>();
+  /** Parts that were sent from the spool, which is to keep them until the checksum is known to be right. */
+  readonly #spent: number[] = [];
 
   constructor(
     private readonly keeper: Keeper,
@@ -85,7 +89,7 @@ export class Piece {
     this.#record = claimed;
     this.#start = offsetOf(claimed);
     this.#position = this.#start;
-    this.#digest = checksum && new RunningDigest([checksum.algorithm]);
+    this.#digest = checksum && new Digests([checksum.algorithm]);
   }
 
   async take(body: ReadableStream<Uint8Array>): Promise<PieceEnd> {
@@ -102,15 +106,14 @@ export class Piece {
       partBytes: claimed.partBytes,
       firstPart: firstPartOf(claimed),
       mayPut: claimed.place === undefined && claimed.multipartId === undefined,
-      from: { parts: claimed.parts, tailBytes: claimed.tail?.bytes ?? 0 },
+      from: { parts: claimed.parts, tailBytes: claimed.tailBytes },
+      spool: this.#spool(),
       maxBytes: claimed.length ?? Math.min(limits.imageBytes, MAX_RESUMABLE_BYTES),
       totalBytes: claimed.length,
       openMultipart: () => {
         this.#multipartId ??= this.#openMultipart();
         return this.#multipartId;
       },
-      readTail: () => this.#readTail(),
-      keepTail: (bytes) => this.#keepTail(bytes),
       onBytes: (bytes) => this.#see(bytes),
       onStored: (receipt, parts) => this.#stored(receipt, parts),
       signal: work.signal,
@@ -124,25 +127,12 @@ export class Piece {
   async #settle(came: Appended): Promise<PieceEnd> {
     const mismatch = (await this.#mismatch(came)) ?? this.#refusal;
     if (mismatch === undefined) {
-      const isTakenUp = came.parts > this.claimed.parts || came.isPut;
-      const older = isTakenUp ? undefined : this.claimed.tail;
       const parts = came.isPut ? 1 : came.parts;
-      await this.#end({ parts, tail: this.#keptTail ?? older }, this.#pending);
-    } else {
-      await this.#end({ tail: this.claimed.tail }, []);
+      const tailBytes = came.isPut ? 0 : came.tailBytes;
+      for (const part of this.#spent) this.#rows.drop(this.#owner, part);
+      await this.#put({ parts, tailBytes }, this.#pending);
     }
     return { record: this.#record, failure: came.failure ?? mismatch };
-  }
-
-  /** The last write, which notes the tails that it makes useless as well. */
-  async #end(
-    changes: Partial<Resumable> & Pick<Resumable, "tail">,
-    receipts: readonly PartReceipt[],
-  ): Promise<void> {
-    const keys = [this.claimed.tail?.key, this.#record.nextTailKey];
-    const known = keys.filter((key) => key !== undefined);
-    const spentTailKeys = known.filter((key) => key !== changes.tail?.key);
-    await this.#put({ ...changes, nextTailKey: undefined, spentTailKeys }, receipts);
   }
 
   /** Whether the request's bytes are others than it says; one that broke off has not brought them all. */
@@ -178,13 +168,12 @@ export class Piece {
   }
 
   async #stored(receipt: PartReceipt, parts: number): Promise<void> {
-    if (this.#digest !== undefined) {
+    if (this.#digest === undefined) {
+      const tailBytes = this.#spooled.get(parts + 1) ?? 0;
+      await this.#put({ parts, tailBytes }, [receipt]);
+    } else {
       this.#pending.push(receipt);
-      return;
     }
-    const { tail } = this.claimed;
-    const spentTailKeys = tail === undefined ? [] : [tail.key];
-    await this.#put({ parts, tail: undefined, spentTailKeys }, [receipt]);
   }
 
   async #openMultipart(): Promise<string> {
@@ -196,26 +185,43 @@ export class Piece {
     return multipartId;
   }
 
-  async #readTail(): Promise<Uint8Array> {
-    const { tail } = this.claimed;
-    const blob = tail && (await this.#store.read(tail.key));
-    if (blob?.size !== tail?.bytes) throw new Fault("store_unavailable");
-    return new Response(blob?.body).bytes();
+  /** The object's own storage. Bytes count as soon as they are there, unless a checksum is still to be verified. */
+  #spool(): Spool {
+    const spool = this.#rows.of(this.#owner);
+    return {
+      ...spool,
+      append: async (part, offset, bytes) => {
+        this.#assertPresent();
+        this.#rows.append(this.#owner, part, offset, bytes);
+        const tailBytes = offset + bytes.length;
+        this.#spooled.set(part, tailBytes);
+        const counts = this.#digest === undefined && part === this.#record.parts + 1;
+        if (counts) await this.#put({ tailBytes });
+      },
+      drop: async (part) => {
+        if (this.#digest === undefined) await spool.drop(part);
+        else this.#spent.push(part);
+      },
+    };
   }
 
-  /** The new tail has a key of its own, for the old one counts until this one does. */
-  async #keepTail(bytes: Uint8Array): Promise<void> {
-    const nextTailKey = blobKey(this.claimed.imageId, crypto.randomUUID());
-    await this.#put({ nextTailKey });
-    await this.#store.put(nextTailKey, bytes);
-    this.#keptTail = { key: nextTailKey, bytes: bytes.length };
+  get #rows(): SpoolRows {
+    return this.keeper.ledger.spool;
+  }
+
+  get #owner(): SpoolOwner {
+    return `resumable:${this.claimed.id}`;
+  }
+
+  #assertPresent(): void {
+    if (this.options.work.isDropped) {
+      throw new Fault("upload_not_found", { uploadId: this.claimed.id });
+    }
   }
 
   /** Nothing is awaited between the look and the write. */
   async #put(changes: Partial<Resumable>, receipts: readonly PartReceipt[] = []): Promise<void> {
-    if (this.options.work.isDropped) {
-      throw new Fault("upload_not_found", { uploadId: this.claimed.id });
-    }
+    this.#assertPresent();
     this.#record = { ...this.#record, ...changes, ...expiryOf(this.keeper.config) };
     await this.keeper.ledger.addPieces(this.#record, receipts);
   }

@@ -25,12 +25,12 @@ export interface Resumable {
   readonly concat: string | undefined;
   /** Parts that are stored; the last one may be short. */
   readonly parts: number;
-  /** Bytes behind those. */
-  readonly tail: Tail | undefined;
-  /** Where the next tail is about to be kept. */
-  readonly nextTailKey: string | undefined;
-  /** Where tails lie that are of no use any more; they are owed as soon as the lock is free. */
-  readonly spentTailKeys: readonly string[];
+  /** Bytes behind those, which fill no part yet and lie in the object's storage (spool-rows.ts). */
+  readonly tailBytes: number;
+  /** Where an earlier version keeps such bytes, until a request goes on with the upload. */
+  readonly tail?: Tail | undefined;
+  readonly nextTailKey?: string | undefined;
+  readonly spentTailKeys?: readonly string[];
   readonly expected: ExpectedHash | undefined;
   /** What is computed as the bytes come. */
   readonly algorithms: readonly HashAlgorithm[];
@@ -46,7 +46,7 @@ export interface Resumable {
   readonly dueMs: number;
 }
 
-/** Bytes that fill no part, as an object of their own. */
+/** Bytes that fill no part, as an object of their own in the upload's store. */
 export interface Tail {
   readonly key: string;
   readonly bytes: number;
@@ -60,9 +60,15 @@ export function expiryOf({
   return { expiresAtMs, dueMs: expiresAtMs };
 }
 
+/** A record as an earlier version may have kept it, with what it lacks. */
+export function upgraded(record: Resumable): Resumable {
+  return { ...record, tailBytes: record.tailBytes ?? 0 };
+}
+
 /** Bytes that are there. */
-export function offsetOf({ length, parts, partBytes, tail }: Resumable): number {
-  const stored = parts * partBytes + (tail?.bytes ?? 0);
+export function offsetOf(record: Resumable): number {
+  const { length, parts, partBytes } = record;
+  const stored = parts * partBytes + (record.tail?.bytes ?? record.tailBytes);
   return Math.min(stored, length ?? stored);
 }
 
@@ -100,12 +106,15 @@ export function assertPlace(place: Place, length: number | undefined, partBytes:
 
 /** Everything in stores that is an upload's. */
 export function blobsOfUpload(record: Resumable): readonly UploadBlob[] {
-  const { storeId, key, multipartId, isHanded, tail, nextTailKey, spentTailKeys } = record;
+  const { storeId, key, multipartId, isHanded } = record;
+  return [...(isHanded ? [] : [{ storeId, key, multipartId }]), ...tailBlobsOf(record)];
+}
+
+/** What an earlier version keeps of an upload beside its parts. */
+export function tailBlobsOf(record: Resumable): readonly UploadBlob[] {
+  const { storeId, tail, nextTailKey, spentTailKeys = [] } = record;
   const keys = [tail?.key, nextTailKey, ...spentTailKeys].filter((one) => one !== undefined);
-  return [
-    ...(isHanded ? [] : [{ storeId, key, multipartId }]),
-    ...keys.map((one) => ({ storeId, key: one, multipartId: undefined })),
-  ];
+  return keys.map((key) => ({ storeId, key, multipartId: undefined }));
 }
 
 type UploadBlob = Pick<Owed, "storeId" | "key" | "multipartId">;

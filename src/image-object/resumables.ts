@@ -1,4 +1,4 @@
-import { type HashAlgorithm, RunningDigest } from "../blob/digest.ts";
+import { Digests, type HashAlgorithm } from "../blob/digest.ts";
 import { blobKey } from "../blob/keys.ts";
 import { MAX_RESUMABLE_BYTES, resumablePartBytes } from "../blob/part-size.ts";
 import { withoutValues } from "../db/errors.ts";
@@ -28,6 +28,7 @@ import {
   offsetOf,
   owedWith,
   type Resumable,
+  tailBlobsOf,
   viewOf,
 } from "./resumable-record.ts";
 import type { Caller } from "./rpc.ts";
@@ -226,9 +227,8 @@ export class Resumables {
       const reason = `there are ${current} bytes already`;
       throw new Fault("invalid_value", { name: "Upload-Length", reason });
     }
-    // What a request left that died with an earlier instance of this object.
-    const swept = await this.#oweSpentTails(found);
-    const record = { ...swept, length: known, ...expiryOf(this.keeper.config) };
+    const adopted = await this.#adoptTail(found);
+    const record = { ...adopted, length: known, ...expiryOf(this.keeper.config) };
     if (found.length !== known) {
       const demands = [{ of: "image_size_total", delta: (known ?? 0) - current }] as const;
       await this.#account(image, { projectId: record.projectId, demands }, record);
@@ -247,7 +247,6 @@ export class Resumables {
     await this.keeper.alone(async () => {
       await this.#giveBack(record);
       if (isRefused) await this.#drop(record);
-      else await this.#oweSpentTails(await this.#present(id));
     });
     // A client that is still sending may well miss the answer.
     if (isRefused) await this.imports.noteRefusal(record, failure);
@@ -275,7 +274,7 @@ export class Resumables {
     if (offset === 0) {
       this.#forget(id);
       const inspector = new Inspector(image, this.keeper.config.inspection);
-      this.#live.set(id, { digest: new RunningDigest(algorithms), inspector });
+      this.#live.set(id, { digest: new Digests(algorithms), inspector });
     }
     const live = this.#live.get(id);
     if (live?.digest.position === offset) return live;
@@ -474,7 +473,7 @@ export class Resumables {
    * upload stays as it is, so that it can be said again.
    */
   async #handOver(record: Resumable, hashes: Hashes): Promise<void> {
-    const { ledger, config } = this.keeper;
+    const { ledger } = this.keeper;
     const { id, storeId, key, kind, length = 0, imageId } = record;
     const tries = record.tries + 1;
     const pauseMs = Math.min(RETRY_MS * 2 ** record.tries, LONGEST_RETRY_MS);
@@ -510,14 +509,8 @@ export class Resumables {
     }
     const nowMs = Date.now();
     const expiresAtMs = nowMs + HANDED_MS;
-    const handed = { ...record, isHanded: true, tail: undefined, expiresAtMs, dueMs: expiresAtMs };
-    const doomed = [record, ...parts].flatMap(({ tail }) => tail?.key ?? []);
-    const { owed } = await ledger.read();
-    await ledger.write({
-      resumables: [handed],
-      dropped: record.joins,
-      owed: [...owed, ...doomed.map((one) => oweTail(record, one, config.uploadLeaseMs))],
-    });
+    const handed = { ...record, isHanded: true, expiresAtMs, dueMs: expiresAtMs };
+    await ledger.write({ resumables: [handed], dropped: record.joins });
     this.#forget(id);
     // One that is complete may be at work all the same.
     for (const one of record.joins) this.#end(one);
@@ -563,17 +556,28 @@ export class Resumables {
     this.#forget(id);
   }
 
-  /** Under the lock, with no request at work: owes the tails that are of no use any more. */
-  async #oweSpentTails(record: Resumable): Promise<Resumable> {
-    const { nextTailKey, spentTailKeys } = record;
-    const keys = nextTailKey === undefined ? spentTailKeys : [...spentTailKeys, nextTailKey];
-    if (keys.length === 0) return record;
+  /** Under the lock, with no request at work: takes in what an earlier version keeps beside the upload's parts. */
+  async #adoptTail(record: Resumable): Promise<Resumable> {
+    const doomed = tailBlobsOf(record);
+    if (doomed.length === 0) return record;
     const { ledger, config } = this.keeper;
+    const { tail, nextTailKey, spentTailKeys, ...kept } = record;
+    const blob = tail && (await this.keeper.store(record.storeId).read(tail.key));
+    if (blob?.size !== tail?.bytes) throw new Fault("store_unavailable");
+    const spool = ledger.spool.of(`resumable:${record.id}`);
+    let tailBytes = 0;
+    for await (const chunk of blob?.body ?? []) {
+      await spool.append(record.parts + 1, tailBytes, chunk);
+      tailBytes += chunk.length;
+    }
+    const adopted = { ...kept, tailBytes };
+    const nowMs = Date.now();
     const { owed } = await ledger.read();
-    const doomed = keys.map((key) => oweTail(record, key, config.uploadLeaseMs));
-    const swept = { ...record, nextTailKey: undefined, spentTailKeys: [] };
-    await ledger.write({ resumables: [swept], owed: [...owed, ...doomed] });
-    return swept;
+    const owedTails = doomed.map((one) =>
+      oweUnfinished(record.imageId, one, nowMs, config.uploadLeaseMs),
+    );
+    await ledger.write({ resumables: [adopted], owed: [...owed, ...owedTails] });
+    return adopted;
   }
 
   // --- Parts of the above -------------------------------------------------------------------------------
@@ -633,9 +637,7 @@ export class Resumables {
         joins: [],
         concat: undefined,
         parts: 0,
-        tail: undefined,
-        nextTailKey: undefined,
-        spentTailKeys: [],
+        tailBytes: 0,
       },
       ...{ expected, algorithms: [], metadata, projectId, userId, requestId },
       ...expiryOf(this.keeper.config),
@@ -671,8 +673,4 @@ function assertWhole(parts: readonly Resumable[]): void {
 
 function invalidJoin(reason: string): Fault {
   return new Fault("invalid_value", { name: "Upload-Concat", reason });
-}
-
-function oweTail({ imageId, storeId }: Resumable, key: string, leaseMs: number): Owed {
-  return oweUnfinished(imageId, { storeId, key, multipartId: undefined }, Date.now(), leaseMs);
 }

@@ -66,6 +66,13 @@ export interface LocationCall {
   readonly requestId: string;
 }
 
+/** Bytes of an upload that fill no part yet, with their place in it. */
+export interface SpooledBytes {
+  readonly part: number;
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+}
+
 /** A granted upload: the bytes go to `key`. */
 export interface UploadGrant {
   readonly key: string;
@@ -83,9 +90,7 @@ export interface UploadedData {
   readonly size: number;
   /** Bytes of the disk within; null where it is unknown. */
   readonly virtualSize: number | null;
-  readonly checksum: string;
-  readonly osHashValue: string;
-  /** Everything that was computed, by algorithm. */
+  /** By algorithm, MD5 and the configured one among them. */
   readonly hashes: Hashes;
   readonly multipart:
     | { readonly uploadId: string; readonly parts: readonly PartReceipt[] }

@@ -9,7 +9,14 @@ import type { Keeper } from "./keeper.ts";
 import type { Owed, Upload } from "./ledger.ts";
 import { blobsOf, isSameBlob, oweUnfinished } from "./removals.ts";
 import { outrun } from "./resumable-record.ts";
-import type { Caller, UploadEnd, UploadedData, UploadGrant, UploadRequest } from "./rpc.ts";
+import type {
+  Caller,
+  SpooledBytes,
+  UploadEnd,
+  UploadedData,
+  UploadGrant,
+  UploadRequest,
+} from "./rpc.ts";
 
 /** An image with so many keys to remove takes no more uploads until some are gone. */
 const MAX_OWED = 1_000;
@@ -112,6 +119,29 @@ export class Uploads {
       upload.multipartId ?? (await this.keeper.store(upload.storeId).beginMultipart(upload.key));
     await this.#renew({ ...upload, multipartId });
     return multipartId;
+  }
+
+  /** Keeps bytes that fill no part yet, which is news of bytes as well. */
+  async spool(imageId: string, attemptId: string, row: SpooledBytes): Promise<void> {
+    const upload = await this.#current(imageId, attemptId);
+    this.keeper.ledger.spool.append("upload", row.part, row.offset, row.bytes);
+    await this.#renew(upload);
+  }
+
+  /** The first bytes that are kept of a part. */
+  async openSpooled(
+    imageId: string,
+    attemptId: string,
+    { part, length }: { readonly part: number; readonly length: number },
+  ): Promise<ReadableStream<Uint8Array>> {
+    await this.#current(imageId, attemptId);
+    return this.keeper.ledger.spool.open("upload", part, length);
+  }
+
+  /** Forgets what is kept of a part that is stored. */
+  async dropSpooled(imageId: string, attemptId: string, part: number): Promise<void> {
+    await this.#current(imageId, attemptId);
+    this.keeper.ledger.spool.drop("upload", part);
   }
 
   /** News of bytes that arrived: the lease starts anew. Throws when the upload no longer holds the image. */
@@ -223,9 +253,9 @@ export class Uploads {
         : {
             status: "active",
             virtualSize: data.virtualSize,
-            checksum: data.checksum,
+            checksum: data.hashes.md5 ?? null,
             osHashAlgo: this.keeper.config.hashAlgorithm,
-            osHashValue: data.osHashValue,
+            osHashValue: data.hashes[this.keeper.config.hashAlgorithm] ?? null,
             locations: [{ store, key }],
           };
     const revision = image.revision + 1;

@@ -57,10 +57,12 @@ async function expectSoundEnd(
   size: number,
   plan: BreakdownPlan,
   where: "db" | "blobs" | "objects",
+  settings: Readonly<Record<string, string>> = {},
 ) {
   const breakdown = new Breakdown(plan);
   const watched = new WatchedBucket();
   const broken = new Service({
+    settings,
     bindings: {
       DB: where === "db" ? interceptD1(env.DB, breakdown.around) : env.DB,
       BLOBS: where === "blobs" ? interceptR2(watched.bucket, breakdown.around) : watched.bucket,
@@ -105,12 +107,31 @@ describe("an upload in one put", () => {
   );
 });
 
-describe("an upload in two parts", () => {
+describe("an upload that goes straight through in one put", () => {
   const size = 8 * MiB + 1;
 
   it.each(failing("first read", "claim", "second read", "commit").filter(({ lasts }) => lasts))(
     "UPL-13, STO-13: survives that D1's $call is $fails",
     (plan) => expectSoundEnd(size, plan, "db"),
+  );
+
+  it.each(failing("put"))("UPL-13, STO-13: survives that R2's $call is $fails", (plan) =>
+    expectSoundEnd(size, plan, "blobs"),
+  );
+
+  it.each(failing("beginUpload", "finishUpload").filter(({ lasts }) => lasts))(
+    "UPL-13, STO-13: survives that the object's $call is $fails",
+    (plan) => expectSoundEnd(size, plan, "objects"),
+  );
+});
+
+describe("an upload in two parts", () => {
+  const size = 8 * MiB + 1;
+  const settings = { SINGLE_PUT_MAX_BYTES: "0" };
+
+  it.each(failing("first read", "claim", "second read", "commit").filter(({ lasts }) => lasts))(
+    "UPL-13, STO-13: survives that D1's $call is $fails",
+    (plan) => expectSoundEnd(size, plan, "db", settings),
   );
 
   // An upload that R2 began without our hearing of it has no parts, and R2 drops it after seven days.
@@ -119,12 +140,12 @@ describe("an upload in two parts", () => {
       ({ call, how }) => call !== "beginning" || how === "refused",
     ),
   )("UPL-13, STO-13: survives that R2's $call is $fails", (plan) =>
-    expectSoundEnd(size, plan, "blobs"),
+    expectSoundEnd(size, plan, "blobs", settings),
   );
 
   it.each(failing("beginUpload", "openMultipart", "finishUpload").filter(({ lasts }) => lasts))(
     "UPL-13, STO-13: survives that the object's $call is $fails",
-    (plan) => expectSoundEnd(size, plan, "objects"),
+    (plan) => expectSoundEnd(size, plan, "objects", settings),
   );
 });
 
@@ -209,7 +230,8 @@ describe("the end of an upload that failed", () => {
         const { id } = await new Service().createEmpty(owner);
         const only = (call: { operation: string }) => call.operation === operation;
         const restart = new Breakdown({ nth: 1, how, only, error });
-        const restarted = new Service({ aroundObjects: restart.around });
+        const settings = { SINGLE_PUT_MAX_BYTES: "0" };
+        const restarted = new Service({ settings, aroundObjects: restart.around });
         const data = bytesOf(8 * MiB + 1);
         const headers = { "content-length": String(data.length) };
         expect((await restarted.upload(owner, id, data, headers)).status).toBe(204);

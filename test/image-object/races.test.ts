@@ -22,6 +22,7 @@ afterEach(resumeTime);
 
 const KINDS = [
   { kind: "one put", size: 10 },
+  { kind: "one put that streams", size: 9 * MiB },
   { kind: "parts", size: 17 * MiB },
 ] as const;
 
@@ -51,7 +52,7 @@ function deleteImage(id: string): Promise<Response> {
 
 /** The multipart upload under way, if it has one, as `expectNothingLeft` takes it. */
 async function multipartOf(id: string, size: number): Promise<Map<string, string>> {
-  if (size <= MiB) return new Map();
+  if (size < 17 * MiB) return new Map();
   const { multipartId, key } = await new TestedObject(id).uploadInParts();
   return new Map([[multipartId, key]]);
 }

@@ -69,7 +69,9 @@ export class TestedObject {
   isAtRest(): Promise<boolean> {
     return this.#inside(
       async (_, { storage }) =>
-        (await storage.list()).size === 0 && (await storage.getAlarm()) === null,
+        (await storage.list()).size === 0 &&
+        (await storage.getAlarm()) === null &&
+        storage.sql.exec("SELECT 1 FROM sqlite_master WHERE name = 'spool'").toArray().length === 0,
     );
   }
 

@@ -113,11 +113,14 @@ describe("a whole upload", () => {
     const { id } = await service.createEmpty(owner);
     const upload = await tus.create(owner, id, { "upload-length": String(20 * MiB) });
     await tus.patch(owner, upload, 0, bytesOf(9 * MiB));
-    expect((await storedKeys(id)).length).toBe(1);
+    expect(await new TestedObject(id).resumables()).toMatchObject([
+      { parts: 1, tailBytes: MiB, multipartId: expect.any(String) },
+    ]);
     passTime(86_401);
     expect((await tus.head(owner, upload)).status).toBe(404);
     await new TestedObject(id).untilAtRest(service.env);
     expect(await storedKeys(id)).toEqual([]);
+    expect(await new TestedObject(id).isAtRest()).toBe(true);
   });
 
   it("is refused at its first bytes if they are unsafe, and is gone then", async () => {

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { joinedSource } from "../../../src/blob/joined-source.ts";
-import type { RangedSource } from "../../../src/blob/transfer.ts";
+import type { RangedSource } from "../../../src/blob/source.ts";
+import { joinedSource } from "../../../src/blob/source.ts";
 
 const never = new AbortController().signal;
 

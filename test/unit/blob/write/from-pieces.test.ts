@@ -1,10 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type Appended, type AppendOptions, append } from "../../../src/blob/append.ts";
-import { BufferBudget } from "../../../src/blob/buffer-budget.ts";
-import type { BlobStore, PartReceipt } from "../../../src/blob/store.ts";
-import { Fault } from "../../../src/domain/fault.ts";
-import { bodyOf } from "../../support/upload-body.ts";
+import type { BlobStore, PartReceipt, SizedStream } from "../../../../src/blob/store.ts";
+import {
+  type Appended,
+  type AppendOptions,
+  append,
+} from "../../../../src/blob/write/from-pieces.ts";
+import { MemoryPool } from "../../../../src/blob/write/memory-pool.ts";
+import { Fault } from "../../../../src/domain/fault.ts";
+import { bodyOf } from "../../../support/upload-body.ts";
+import { MemorySpool } from "../memory-spool.ts";
 
 const KEY = "blobs/image/upload";
 
@@ -24,21 +29,20 @@ class MemoryStore implements BlobStore {
 
   readonly putting = { maxBytes: Number.MAX_SAFE_INTEGER, tellsMd5: false };
 
-  async put(key: string, bytes: unknown) {
-    if (!(bytes instanceof Uint8Array)) throw new Error("not in memory");
+  async put(key: string, body: Uint8Array | SizedStream) {
     await this.#call();
-    this.objects.set(key, bytes.slice());
+    this.objects.set(key, await bytesOf(body));
     return {};
   }
 
-  async putPart(_key: string, _id: string, partNumber: number, bytes: unknown) {
-    if (!(bytes instanceof Uint8Array)) throw new Error("not in memory");
+  async putPart(_key: string, _id: string, partNumber: number, body: Uint8Array | SizedStream) {
+    const bytes = await bytesOf(body);
     this.underWay += bytes.length;
     this.most = Math.max(this.most, this.underWay);
     try {
       await this.#call();
       await this.hold();
-      this.parts.set(partNumber, bytes.slice());
+      this.parts.set(partNumber, bytes);
       return { partNumber, etag: `etag-${partNumber}` };
     } finally {
       this.underWay -= bytes.length;
@@ -59,11 +63,19 @@ class MemoryStore implements BlobStore {
   remove = async () => undefined;
 }
 
+async function bytesOf(body: Uint8Array | SizedStream): Promise<Uint8Array> {
+  if (body instanceof Uint8Array) return body.slice();
+  const bytes = await new Response(body.stream).bytes();
+  expect(bytes.length).toBe(body.length);
+  return bytes;
+}
+
 /** An upload that keeps of each piece what is said to be kept, as the image's object does. */
 class Upload {
   parts = 0;
-  tail = new Uint8Array(0);
+  tailBytes = 0;
   isPut = false;
+  readonly spool = new MemorySpool();
   readonly receipts: PartReceipt[] = [];
 
   constructor(
@@ -72,7 +84,7 @@ class Upload {
   ) {}
 
   get offset(): number {
-    return this.parts * this.options.partBytes + this.tail.length;
+    return this.parts * this.options.partBytes + this.tailBytes;
   }
 
   async take(
@@ -80,7 +92,6 @@ class Upload {
     more: Partial<AppendOptions> = {},
   ): Promise<Appended> {
     const { partBytes, totalBytes, mayPut = true } = this.options;
-    let kept: Uint8Array<ArrayBuffer> | undefined;
     const came = await append(body, {
       store: this.store,
       key: KEY,
@@ -88,12 +99,8 @@ class Upload {
       partBytes,
       firstPart: 1,
       mayPut,
-      from: { parts: this.parts, tailBytes: this.tail.length },
-      readTail: async () => this.tail,
-      keepTail: async (bytes) => {
-        await this.store.put("tail", bytes);
-        kept = bytes.slice();
-      },
+      from: { parts: this.parts, tailBytes: this.tailBytes },
+      spool: this.spool,
       maxBytes: totalBytes ?? 1_000_000,
       totalBytes,
       onBytes: async () => undefined,
@@ -104,14 +111,13 @@ class Upload {
         this.receipts.push(receipt);
       },
       signal: new AbortController().signal,
-      budget: new BufferBudget(1024),
+      pool: new MemoryPool(),
       ...more,
     });
     // It never says more than what was put down, or less.
     expect(came.parts).toBe(this.receipts.length);
-    const isTakenUp = came.isPut || came.parts > this.parts;
-    if (isTakenUp || kept !== undefined) this.tail = kept ?? new Uint8Array(0);
-    expect(came.tailBytes).toBe(this.tail.length);
+    expect(came.isPut ? 0 : came.tailBytes).toBe(came.tailBytes);
+    this.tailBytes = came.tailBytes;
     this.parts = came.parts;
     this.isPut = came.isPut;
     return came;
@@ -123,7 +129,7 @@ class Upload {
       ...(this.store.parts.get(partNumber) ?? []),
     ]);
     if (this.isPut) return [...(this.store.objects.get(KEY) ?? [])];
-    return [...stored, ...this.tail];
+    return [...stored, ...this.spool.kept(this.parts + 1).subarray(0, this.tailBytes)];
   }
 }
 
@@ -166,8 +172,8 @@ describe("data that comes in pieces", () => {
             expect(came.failure).toBeUndefined();
           }
           expect(upload.bytes).toEqual([...bytes]);
-          for (const part of [...upload.store.parts.values()].slice(0, -1)) {
-            expect(part.length).toBe(partBytes);
+          for (const { partNumber } of upload.receipts.slice(0, -1)) {
+            expect(upload.store.parts.get(partNumber)?.length).toBe(partBytes);
           }
         },
       ),
@@ -176,7 +182,7 @@ describe("data that comes in pieces", () => {
 
   it("comes by one put if it fits into one part, all of it is there, and that is allowed", async () => {
     for (const [size, mayPut, isPut] of [
-      [16, true, false],
+      [16, true, true],
       [15, true, true],
       [0, true, true],
       [15, false, false],
@@ -276,14 +282,25 @@ describe("data that comes in pieces", () => {
     expect(came.failure).toMatchObject({ code: "upload_locked" });
   });
 
-  it("keeps the old tail if that cannot be read", async () => {
+  it("keeps the old tail if the spool fails", async () => {
     const upload = new Upload(new MemoryStore(), { partBytes: 16, totalBytes: 40 });
     await upload.take(streamOf(data(5)));
-    const readTail = () => Promise.reject(new Fault("store_unavailable"));
-    const came = await upload.take(streamOf(data(40).subarray(5)), { readTail });
+    const open = () => Promise.reject(new Fault("store_unavailable"));
+    const spool = Object.assign(Object.create(upload.spool), { open });
+    const came = await upload.take(streamOf(data(40).subarray(5)), { spool });
     expect(came).toMatchObject({ parts: 0, tailBytes: 5 });
     expect(came.failure).toMatchObject({ code: "store_unavailable" });
     await upload.take(streamOf(data(40).subarray(5)));
+    expect(upload.bytes).toEqual([...data(40)]);
+  });
+
+  it("keeps what it has when the spool takes no more", async () => {
+    const upload = new Upload(new MemoryStore(), { partBytes: 16, totalBytes: 40 });
+    const append = () => Promise.reject(new Error("no room"));
+    const spool = Object.assign(Object.create(upload.spool), { append });
+    const came = await upload.take(streamOf(data(21)), { spool });
+    expect(came).toMatchObject({ parts: 1, tailBytes: 0, failure: { message: "no room" } });
+    await upload.take(streamOf(data(40).subarray(16)));
     expect(upload.bytes).toEqual([...data(40)]);
   });
 
@@ -325,32 +342,32 @@ describe("data that comes in pieces", () => {
   it("holds no more memory than its buffers, however slow the store is", async () => {
     const partBytes = 8 * 1024 ** 2;
     const store = new MemoryStore(undefined, () => scheduler.wait(20));
-    const budget = new BufferBudget(4 * partBytes);
+    const pool = new MemoryPool();
     const upload = new Upload(store, { partBytes, totalBytes: undefined });
     let most = 0;
     const body = bodyOf(async function* () {
       for (let n = 0; n < 12; n++) {
         yield new Uint8Array(partBytes / 2);
-        most = Math.max(most, budget.heldBytes());
+        most = Math.max(most, pool.heldBytes);
       }
     });
-    const came = await upload.take(body, { budget, maxBytes: 2 ** 40 });
+    const came = await upload.take(body, { pool, maxBytes: 2 ** 40 });
     expect(came).toMatchObject({ parts: 6, tailBytes: 0, failure: undefined });
     expect(most).toBeLessThanOrEqual(4 * partBytes);
     expect(store.most).toBeLessThanOrEqual(4 * partBytes);
-    expect(budget.heldBytes()).toBe(0);
+    expect([pool.heldBytes, pool.heldViewBytes]).toEqual([0, 0]);
   });
 
   it("goes on when memory is short, and several share it", async () => {
-    const budget = new BufferBudget(64);
+    const pool = new MemoryPool(0, 0);
     const uploads = [1, 2, 3, 4].map(
       () => new Upload(new MemoryStore(), { partBytes: 16, totalBytes: 100 }),
     );
     const came = await Promise.all(
-      uploads.map((upload) => upload.take(streamOf(...cut(data(100), [9, 33, 71])), { budget })),
+      uploads.map((upload) => upload.take(streamOf(...cut(data(100), [9, 33, 71])), { pool })),
     );
     for (const { failure } of came) expect(failure).toBeUndefined();
     for (const upload of uploads) expect(upload.bytes).toEqual([...data(100)]);
-    expect(budget.heldBytes()).toBe(0);
+    expect(pool.heldBytes).toBe(0);
   });
 });
