@@ -35,9 +35,13 @@ export function renderFault(fault: Fault, request: Request, baseUrl: string): Re
   return new Response(faultBody(fault, type), { status: fault.status, headers });
 }
 
-/** When a fault that passes may be tried again, in seconds (RFC 9110 §10.2.3). */
-export function retryAfter({ detail }: Fault): Record<string, string> {
-  return detail.retryAfter === undefined ? {} : { "retry-after": String(detail.retryAfter) };
+/** A store, a database or a server of others that is in trouble for a moment. */
+const SHORT_TROUBLE_SECONDS = 10;
+
+/** When a fault that passes may be tried again, in seconds (RFC 9110 §10.2.3); every 503 says so. */
+export function retryAfter({ detail, status }: Fault): Record<string, string> {
+  const seconds = detail.retryAfter ?? (status === 503 ? SHORT_TROUBLE_SECONDS : undefined);
+  return seconds === undefined ? {} : { "retry-after": String(seconds) };
 }
 
 function faultBody(fault: Fault, type: OfferedType): string {
@@ -65,8 +69,6 @@ function faultHeaders(fault: Fault, request: Request, baseUrl: string): Record<s
       return { allow: detail("allow") };
     case "tus_version_unknown":
       return { "tus-version": detail("version") };
-    case "resolver_unreachable":
-      return { "retry-after": "10" };
     case "range_not_satisfiable":
       return { "content-range": `bytes */${detail("size")}` };
     case "unsupported_media_type":
