@@ -18,7 +18,7 @@ export class DiskFiles {
       await body?.cancel();
       return undefined;
     }
-    const size = range === undefined ? sizeOfWhole(response) : sizeBesideRange(response, range);
+    const size = sizeOfWhole(response, range) ?? sizeBesideRange(response, range);
     if (body !== null && size !== undefined) return { size, body };
     await body?.cancel();
     throw unexpected("GET", path, status);
@@ -75,14 +75,17 @@ function rangeHeader({ offset, length }: ByteRange): string {
   return `bytes=${offset}-${offset + length - 1}`;
 }
 
-function sizeOfWhole({ status, headers }: Response): number | undefined {
+/** A range of all bytes is answered as none at all. */
+function sizeOfWhole({ status, headers }: Response, range?: ByteRange): number | undefined {
   const [size] = /^\d+$/.exec(headers.get("content-length") ?? "") ?? [];
-  return status === 200 && size !== undefined ? Number(size) : undefined;
+  if (status !== 200 || size === undefined) return undefined;
+  const isAll = range === undefined || (range.offset === 0 && range.length >= Number(size));
+  return isAll ? Number(size) : undefined;
 }
 
-function sizeBesideRange({ status, headers }: Response, range: ByteRange): number | undefined {
+function sizeBesideRange({ status, headers }: Response, range?: ByteRange): number | undefined {
   const [, first, size] = /^bytes (\d+)-\d+\/(\d+)$/.exec(headers.get("content-range") ?? "") ?? [];
-  return status === 206 && Number(first) === range.offset ? Number(size) : undefined;
+  return status === 206 && Number(first) === range?.offset ? Number(size) : undefined;
 }
 
 function unexpected(method: string, path: string, status: number): Error {

@@ -126,6 +126,14 @@ export function describeBlobStore(
       expect(await textOf(blob)).toBe("234");
     });
 
+    it("RNG-1: gives all bytes as a range, too", async () => {
+      for (const length of [10, 11]) {
+        const blob = await store.read(key, { offset: 0, length });
+        expect(blob?.size).toBe(10);
+        expect(await textOf(blob)).toBe("0123456789");
+      }
+    });
+
     it("RNG-2: gives the last byte", async () => {
       expect(await textOf(await store.read(key, { offset: 9, length: 1 }))).toBe("9");
     });
