@@ -1,7 +1,7 @@
 import { Fault } from "../domain/fault.ts";
 
 /** What any call of a store may take, and how fast a store has to be beyond that. */
-const CALL_MS = 20_000;
+const CALL_MS = 15_000;
 const BYTES_PER_MS = 1_024;
 
 /** How long a call may take that moves so many bytes, in milliseconds. */

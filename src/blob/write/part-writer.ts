@@ -2,6 +2,7 @@ import { Fault } from "../../domain/fault.ts";
 import { FifoLock } from "../../lib/fifo-lock.ts";
 import type { BlobStore, PartReceipt, PutReceipt, SizedStream } from "../store.ts";
 import { storing } from "../storing.ts";
+import { callLimitMs, within } from "../time-limit.ts";
 import {
   LEAST_BUFFER_BYTES,
   type MemoryPool,
@@ -61,6 +62,8 @@ const MAX_UNDER_WAY = 3;
 
 /** Pauses before a part is read from the spool and sent once more. */
 const RETRY_MS = [200, 1_000];
+/** A try that took so long is not repeated: the caller is to hear of it. */
+const LONG_TRY_MS = 5_000;
 
 /**
  * The one writer of bytes whose number is not known, or that are to be gone on with later: it cuts them into parts and
@@ -301,10 +304,12 @@ export class PartWriter {
   ): Promise<T> {
     if (spooledBytes === 0) return storing(send(bytes));
     for (const pauseMs of RETRY_MS) {
+      const startedMs = this.#now();
       try {
         return await this.#sendSpooled(number, spooledBytes, bytes, send);
       } catch (error) {
-        if (!(error instanceof Fault) || error.code !== "store_unavailable") throw error;
+        const isPassing = error instanceof Fault && error.code === "store_unavailable";
+        if (!isPassing || this.#now() - startedMs > LONG_TRY_MS) throw error;
       }
       await scheduler.wait(pauseMs);
       this.options.stop.signal.throwIfAborted();
@@ -335,7 +340,7 @@ export class PartWriter {
     };
     const pumping = pump().catch((reason: unknown) => writer.abort(reason).catch(() => {}));
     try {
-      return await storing(send({ stream: readable, length }));
+      return await storing(within(callLimitMs(length), send({ stream: readable, length })));
     } finally {
       // A store that has failed takes nothing more.
       await Promise.all([writer.abort(), kept.cancel()]).catch(() => {});

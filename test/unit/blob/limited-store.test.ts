@@ -34,8 +34,8 @@ describe("a call of a store", () => {
   });
 
   it("has the more time the more it moves", () => {
-    expect(callLimitMs()).toBe(20_000);
-    expect(callLimitMs(16 * 1024 ** 2)).toBe(36_384);
+    expect(callLimitMs()).toBe(15_000);
+    expect(callLimitMs(16 * 1024 ** 2)).toBe(31_384);
   });
 
   it("has an outcome that nobody hears when it comes too late", async () => {
