@@ -113,7 +113,9 @@ describe("glimpse ends with", () => {
   };
 
   it.each([
-    [[], "Say what to do: upload, resume, download, import, list."],
+    [[], "Say what to do: upload, resume, download, import, list, metadefs load,"],
+    [["metadefs"], "Say what to do: metadefs load, metadefs export, metadefs list."],
+    [["metadefs", "unload"], "Say what to do: metadefs load, metadefs export, metadefs list."],
     [["lsit"], "There is no command 'lsit'"],
     [["list", "--colour"], "Unknown option '--colour'"],
     [["upload"], "Usage: glimpse upload FILE [options]"],
