@@ -176,8 +176,11 @@ describe("sign-ins that succeed", () => {
   it("BI-8: ask three objects the first time from an address, one in a new isolate, none after", async () => {
     const counting = new CountingService(SETTINGS);
     const here = anAddress();
-    const costOf = async (json: object) =>
-      (await counting.costOf(() => signIn(here, json, counting))).objects;
+    const costOf = async (json: object) => {
+      const { d1, r2, objects } = await counting.costOf(() => signIn(here, json, counting));
+      expect([d1, r2]).toEqual([0, []]);
+      return objects;
+    };
     expect(await costOf(right("ann"))).toEqual(["look", "look", "welcome"]);
     expect(await costOf(right("ann"))).toEqual([]);
     const asked: string[] = [];
