@@ -39,14 +39,11 @@ export interface SourceFacts {
 
 /**
  * Asks for the first byte, which tells in one request whether ranges are served and how much there is.
- * A HEAD would not do: many addresses are signed for GET alone.
+ * A HEAD would not do: many addresses are signed for GET alone. A server that refuses a range is asked for
+ * the whole, which is not read here.
  */
 export async function probe(url: string, options: SourceOptions): Promise<SourceFacts> {
-  const ranged = await request(url, options, { range: "bytes=0-0" }, [200, 206, 416]);
-  // Empty data has no first byte.
-  const isEmpty = ranged.response.status === 416;
-  if (isEmpty) await ranged.response.body?.cancel();
-  const { response, finalUrl } = isEmpty ? await request(url, options, {}, [200]) : ranged;
+  const { response, finalUrl } = await requestRange(url, options, { range: "bytes=0-0" });
   await response.body?.cancel();
   const { status, headers } = response;
   const facts = { acceptsRanges: false, validator: readValidator(headers), finalUrl };
@@ -54,8 +51,24 @@ export async function probe(url: string, options: SourceOptions): Promise<Source
   if (isEncoded(headers)) return { ...facts, size: undefined };
   if (status === 200) return { ...facts, size: readLength(headers) };
   const range = readContentRange(headers);
-  if (range?.first !== 0 || range.last !== 0) return { ...facts, size: undefined };
-  return { ...facts, size: range.size, acceptsRanges: true };
+  if (range?.first !== 0) return { ...facts, size: undefined };
+  // One that answers with more than the byte that it was asked for serves no ranges, but tells how much there is.
+  return { ...facts, size: range.size, acceptsRanges: range.last === 0 };
+}
+
+/** What a server may say to a request for a range that it would not say to one for the whole. */
+const RANGE_REFUSALS = [400, 403, 404, 405, 416, 501, 503];
+
+/** Asks for a range, and where that is refused for the whole; gives a 200 or a 206. */
+async function requestRange(
+  url: string,
+  options: SourceOptions,
+  headers: Readonly<Record<string, string>>,
+): Promise<Fetched> {
+  const ranged = await request(url, options, headers, [200, 206, ...RANGE_REFUSALS]);
+  if (!RANGE_REFUSALS.includes(ranged.response.status)) return ranged;
+  await ranged.response.body?.cancel();
+  return request(url, options, {}, [200, 206]);
 }
 
 /**
@@ -87,39 +100,144 @@ export interface RangeRequest {
 export type RangeRead =
   /** The bytes asked for; the stream fails unless it has all of them and no more. */
   | { readonly outcome: "data"; readonly stream: ReadableStream<Uint8Array> }
-  /** The data, or what the server does with ranges, is not what was probed: probe and begin again. */
+  /** The data is not what was probed: probe and begin again. */
   | { readonly outcome: "changed" };
 
-/** Reads some bytes if they are still those of the data that was probed (RFC 9110 §14, §15.3.7). */
+/**
+ * Reads some bytes if they are still those of the data that was probed (RFC 9110 §14, §15.3.7), whatever the server
+ * makes of ranges: where its answer ends early it is asked on, what it sends before or behind them is passed over, and
+ * one that refuses ranges is asked for the whole. That the data changes in the middle fails the stream with
+ * `source_changed`.
+ */
 export async function readRange(
   url: string,
   wanted: RangeRequest,
   options: SourceOptions,
 ): Promise<RangeRead> {
+  const answer = await askFor(url, wanted, options);
+  if (answer === "changed") return { outcome: "changed" };
+  const { body, skip, available } = answer;
+  const isExact = skip === 0 && available === wanted.length;
+  if (isExact) {
+    return { outcome: "data", stream: body.pipeThrough(new FixedLengthStream(wanted.length)) };
+  }
+  return { outcome: "data", stream: new PatchedRead(answer, url, wanted, options).stream() };
+}
+
+/** An answer that has what was asked for, or its beginning. */
+interface RangeAnswer {
+  readonly body: ReadableStream<Uint8Array>;
+  /** Bytes of it that come before the first one wanted. */
+  readonly skip: number;
+  /** Bytes from the first one wanted on; one at least. */
+  readonly available: number;
+}
+
+async function askFor(
+  url: string,
+  wanted: RangeRequest,
+  options: SourceOptions,
+): Promise<RangeAnswer | "changed"> {
   const { offset, length, validator } = wanted;
   const headers: Record<string, string> = { range: `bytes=${offset}-${offset + length - 1}` };
   // A date is not sent: servers hold it too weak while it is fresh (RFC 9110 §13.1.5), and would
   // send the whole instead. That of the answer is compared all the same.
   if (validator.etag !== undefined) headers["if-range"] = validator.etag;
-  const { response } = await request(url, options, headers, [200, 206, 416]);
-  const verdict = judgeRange(response, wanted);
-  if (verdict === "exact" && response.body !== null) {
-    return { outcome: "data", stream: response.body.pipeThrough(new FixedLengthStream(length)) };
-  }
-  await response.body?.cancel();
-  if (verdict === "changed") return { outcome: "changed" };
+  const ranged = await requestRange(url, options, headers);
+  const judged = await judgeAnswer(ranged.response, wanted);
+  if (judged !== "other bytes") return judged;
+  const whole = await request(url, options, {}, [200, 206]);
+  const last = await judgeAnswer(whole.response, wanted);
+  if (last !== "other bytes") return last;
   throw rejected("it answers with other bytes than it was asked for");
 }
 
-function judgeRange(
-  { status, headers }: Response,
-  { offset, length, size, validator }: RangeRequest,
-): "exact" | "changed" | "wrong" {
-  if (status !== 206 || !isSame(readValidator(headers), validator)) return "changed";
+/** Leaves no body unread that is of no use. */
+async function judgeAnswer(
+  { status, headers, body }: Response,
+  { offset, size, validator }: RangeRequest,
+): Promise<RangeAnswer | "changed" | "other bytes"> {
+  const drop = async <T>(verdict: T): Promise<T> => {
+    await body?.cancel();
+    return verdict;
+  };
+  if (!isSame(readValidator(headers), validator)) return drop("changed");
+  if (isEncoded(headers) || body === null) return drop("other bytes");
+  if (status === 200) {
+    const announced = readLength(headers) ?? size;
+    return announced === size ? { body, skip: offset, available: size - offset } : drop("changed");
+  }
   const range = readContentRange(headers);
-  if (range === undefined || isEncoded(headers)) return "wrong";
-  if (range.size !== size) return "changed";
-  return range.first === offset && range.last === offset + length - 1 ? "exact" : "wrong";
+  if (range === undefined) return drop("other bytes");
+  if (range.size !== size) return drop("changed");
+  const { first, last } = range;
+  if (first > offset || last < offset) return drop("other bytes");
+  return { body, skip: offset - first, available: last + 1 - offset };
+}
+
+/** A range that is put together from answers which have more than it, or less. */
+class PatchedRead {
+  /** Bytes of the range that have come. */
+  #done = 0;
+  #skip: number;
+  /** Bytes that the answer is still to have. */
+  #available: number;
+  #reader: ReadableStreamDefaultReader<Uint8Array>;
+
+  constructor(
+    first: RangeAnswer,
+    private readonly url: string,
+    private readonly wanted: RangeRequest,
+    private readonly options: SourceOptions,
+  ) {
+    this.#skip = first.skip;
+    this.#available = first.available;
+    this.#reader = first.body.getReader();
+  }
+
+  stream(): ReadableStream<Uint8Array> {
+    return new ReadableStream<Uint8Array>(
+      {
+        pull: async (controller) => {
+          const bytes = await this.#next();
+          this.#done += bytes.length;
+          controller.enqueue(bytes);
+          if (this.#done < this.wanted.length) return;
+          controller.close();
+          await this.#reader.cancel();
+        },
+        cancel: (reason) => this.#reader.cancel(reason),
+      },
+      { highWaterMark: 0 },
+    );
+  }
+
+  /** The next bytes of the range, one at least. */
+  async #next(): Promise<Uint8Array> {
+    for (;;) {
+      if (this.#available === 0) await this.#goOn();
+      const { done, value } = await this.#reader.read();
+      if (done) throw sourceFault(undefined);
+      const skipped = Math.min(this.#skip, value.length);
+      this.#skip -= skipped;
+      const left = Math.min(this.#available, this.wanted.length - this.#done);
+      const bytes = value.subarray(skipped, skipped + left);
+      this.#available -= bytes.length;
+      if (bytes.length > 0) return bytes;
+    }
+  }
+
+  /** Asks for the rest where an answer has ended. */
+  async #goOn(): Promise<void> {
+    await this.#reader.cancel();
+    const { offset, length } = this.wanted;
+    const rest = { offset: offset + this.#done, length: length - this.#done };
+    const answer = await askFor(this.url, { ...this.wanted, ...rest }, this.options);
+    if (answer === "changed") throw new Fault("source_changed");
+    this.#skip = answer.skip;
+    this.#available = answer.available;
+    this.#reader = answer.body.getReader();
+  }
 }
 
 /** All the data in one pass. */
@@ -132,14 +250,38 @@ export interface WholeRead {
   readonly finalUrl: string;
 }
 
-/** Reads the data from a server that serves no ranges. */
+/** Reads the data from a server that serves no ranges, though it may answer with one that was not asked for. */
 export async function readAll(url: string, options: SourceOptions): Promise<WholeRead> {
-  const { response, finalUrl } = await request(url, options, {}, [200]);
-  const { headers } = response;
+  const { response, finalUrl } = await request(url, options, {}, [200, 206]);
+  const { status, headers } = response;
+  const validator = readValidator(headers);
+  if (status === 206) return readUnasked(response, finalUrl, url, options);
   const body = response.body ?? new Blob().stream();
   const size = readLength(headers);
   const stream = size === undefined ? body : body.pipeThrough(new FixedLengthStream(size));
-  return { stream, size, validator: readValidator(headers), finalUrl };
+  return { stream, size, validator, finalUrl };
+}
+
+/** A range in answer to a request for the whole: all of it, or its beginning. */
+async function readUnasked(
+  response: Response,
+  finalUrl: string,
+  url: string,
+  options: SourceOptions,
+): Promise<WholeRead> {
+  const validator = readValidator(response.headers);
+  const { size = 0 } = readContentRange(response.headers) ?? {};
+  const wanted = { offset: 0, length: size, size, validator };
+  const answer = await judgeAnswer(response, wanted);
+  if (answer === "changed" || answer === "other bytes") {
+    throw rejected("it answers with other bytes than it was asked for");
+  }
+  return {
+    stream: new PatchedRead(answer, url, wanted, options).stream(),
+    size,
+    validator,
+    finalUrl,
+  };
 }
 
 /** Faults that say more than that the store cannot be read. */

@@ -1,6 +1,21 @@
 // What a URL of the source server may ask for. The server refuses any other parameter, so that a
 // misspelt one cannot make a test pass.
 
+/**
+ * What servers make of ranges, beside what they should (RFC 9110 §14): a status in place of a range, the first half of
+ * the range, more than the range, the whole as a range, the whole as such, and a range where none was asked for.
+ */
+export const ODDITIES = [
+  ...(["400", "403", "404", "405", "416", "501", "503"] as const),
+  ...(["short", "wide", "everything", "whole"] as const),
+  ...(["unasked", "unasked-short"] as const),
+] as const;
+export type Oddity = (typeof ODDITIES)[number];
+
+/** Which ranges are odd: all, those of more than a byte, those that begin behind the first byte. */
+export const ODD_RANGES = ["all", "long", "later"] as const;
+export type OddRanges = (typeof ODD_RANGES)[number];
+
 /** The parameters of a file's URL. Those of trouble hold for `times` answers, after `skip` others. */
 export interface FileQuery {
   /** Names the scenario: its requests are counted and logged together. */
@@ -11,6 +26,9 @@ export interface FileQuery {
   readonly body?: string;
 
   readonly ranges?: "no";
+  readonly odd?: Oddity;
+  /** `all`, unless said. */
+  readonly "odd-ranges"?: OddRanges;
   readonly etag?: "no";
   readonly lastmod?: "no";
   /** No Content-Length, and no ranges; `get` tells the length to HEAD. */
@@ -56,6 +74,8 @@ export interface Behaviour {
   readonly seed: number;
   readonly body: Uint8Array | undefined;
   readonly hasRanges: boolean;
+  readonly odd: Oddity | undefined;
+  readonly oddRanges: OddRanges;
   readonly hasEtag: boolean;
   readonly hasLastModified: boolean;
   readonly chunked: "always" | "get" | undefined;
@@ -98,6 +118,8 @@ export function readBehaviour(query: URLSearchParams): Behaviour {
     seed: reader.count("seed") ?? 0,
     body: body === undefined ? undefined : Buffer.from(body, "base64url"),
     hasRanges: !reader.flag("ranges", "no"),
+    odd: reader.word("odd", ODDITIES),
+    oddRanges: reader.word("odd-ranges", ODD_RANGES) ?? "all",
     hasEtag: !reader.flag("etag", "no"),
     hasLastModified: !reader.flag("lastmod", "no"),
     chunked: reader.choice("chunked", { 1: "always", get: "get" }),
@@ -136,6 +158,10 @@ class QueryReader {
   text(name: keyof FileQuery): string | undefined {
     this.#names.add(name);
     return this.#query.get(name) ?? undefined;
+  }
+
+  word<T extends string>(name: keyof FileQuery, words: readonly T[]): T | undefined {
+    return this.choice(name, Object.fromEntries(words.map((word) => [word, word])));
   }
 
   choice<const T>(name: keyof FileQuery, words: Readonly<Record<string, T>>): T | undefined {

@@ -81,8 +81,10 @@ async function sendFile(
   const lies = lie !== 0 && !isChunked && exchange.scenario.isDue("lie", behaviour);
   const announcedSize = Math.max(0, file.size + (lies ? lie : 0));
   const validators = validatorsOf(file, behaviour);
-  const range =
+  const asked =
     hasRanges && !isChunked ? chooseRange(exchange, announcedSize, validators) : undefined;
+  const range = oddly(asked, behaviour, announcedSize);
+  if (typeof range === "number") return exchange.answer(range);
   if (range === "unsatisfiable") {
     return exchange.answer(416, { "content-range": `bytes */${announcedSize}` });
   }
@@ -123,6 +125,39 @@ function validatorsOf(file: SourceFile, { hasEtag, hasLastModified }: Behaviour)
     ...(hasEtag ? { etag: file.etag } : {}),
     ...(hasLastModified ? { "last-modified": file.lastModified } : {}),
   };
+}
+
+/** What the server makes of the range that was asked for; a number is a status. */
+function oddly(
+  asked: ByteRange | "unsatisfiable" | undefined,
+  { odd, oddRanges }: Behaviour,
+  size: number,
+): ByteRange | "unsatisfiable" | number | undefined {
+  const everything = { first: 0, last: size - 1 };
+  if (asked === undefined) {
+    if (odd === "unasked") return everything;
+    return odd === "unasked-short" ? { first: 0, last: Math.floor((size - 1) / 2) } : undefined;
+  }
+  if (odd === undefined || asked === "unsatisfiable") return asked;
+  const { first, last } = asked;
+  const isSpared =
+    (oddRanges === "long" && first === last) || (oddRanges === "later" && first === 0);
+  if (isSpared) return asked;
+  switch (odd) {
+    case "short":
+      return { first, last: Math.floor((first + last) / 2) };
+    case "wide":
+      return { first: Math.max(0, first - 1000), last: Math.min(last + 1000, size - 1) };
+    case "everything":
+      return everything;
+    case "whole":
+      return undefined;
+    case "unasked":
+    case "unasked-short":
+      return asked;
+    default:
+      return Number(odd);
+  }
 }
 
 interface ByteRange {

@@ -88,7 +88,8 @@ describe("10 §11: probe", () => {
     ["the length is not exact", answer(200, { "content-length": "9".repeat(20) }, DATA), undefined],
     ["the size is not known", answer(206, { "content-range": "bytes 0-0/*" }, "0"), undefined],
     ["it is not said which range", answer(206, {}, "0"), undefined],
-    ["another range comes", answer(206, { "content-range": "bytes 0-9/10" }, DATA), undefined],
+    ["another range comes", answer(206, { "content-range": "bytes 1-9/10" }, DATA), undefined],
+    ["everything comes", answer(206, { "content-range": "bytes 0-9/10" }, DATA), 10],
     ["the range is no range", answer(206, { "content-range": "bytes 0-0/0" }, "0"), undefined],
     [
       "several ranges come",
@@ -255,16 +256,22 @@ describe("10 §11: readRange", () => {
     ],
     ["the date is gone", serve({}), { validator: { lastModified: MODIFIED } }],
     ["the size differs", answer(206, { ...RANGE, "content-range": "bytes 2-4/11" }, "234"), {}],
-    ["the range is past the end", answer(416, { "content-range": "bytes */1" }), {}],
-    ["ranges are ignored all at once", answer(200, { etag: '"v1"' }, DATA), {}],
+    [
+      "the range is past the end",
+      ({ headers }) =>
+        headers.has("range")
+          ? new Response(null, { status: 416 })
+          : new Response("0", { headers: { etag: '"v1"', "content-length": "1" } }),
+      {},
+    ],
+    ["all comes, and is longer", answer(200, { etag: '"v1"', "content-length": "11" }, DATA), {}],
   ])("10 §11: tells that the source changed when %s", async (_, handler, wanted) => {
     expect(await read(handler, wanted)).toEqual({ outcome: "changed" });
   });
 
   it.each<[string, Handler]>([
     ["begin elsewhere", answer(206, { ...RANGE, "content-range": "bytes 3-4/10" }, "34")],
-    ["end earlier", answer(206, { ...RANGE, "content-range": "bytes 2-3/10" }, "23")],
-    ["end later", answer(206, { ...RANGE, "content-range": "bytes 2-5/10" }, "2345")],
+    ["end before", answer(206, { ...RANGE, "content-range": "bytes 0-1/10" }, "01")],
     ["are not named", answer(206, { etag: '"v1"' }, "234")],
     ["are of no known size", answer(206, { ...RANGE, "content-range": "bytes 2-4/*" }, "234")],
     ["are compressed", answer(206, { ...RANGE, "content-encoding": "br" }, "234")],
@@ -282,10 +289,48 @@ describe("10 §11: readRange", () => {
     await expect(readText(answer(206, RANGE, body))).rejects.toBeInstanceOf(TypeError);
   });
 
+  it("10 §11: goes on where an answer ends, and fails when the data changes in between", async () => {
+    const short = (etags: string[]) => {
+      const web = webOf(({ headers }) => {
+        const [, first = ""] = /^bytes=(\d+)-/.exec(headers.get("range") ?? "") ?? [];
+        const range = `bytes ${first}-${first}/10`;
+        const etag = etags.shift() ?? '"v1"';
+        return new Response(first, { status: 206, headers: { "content-range": range, etag } });
+      });
+      return readRange(URI, WANTED, web.door());
+    };
+    const got = await short([]);
+    expect(got.outcome === "data" && (await new Response(got.stream).text())).toBe("234");
+    const changed = await short(['"v1"', '"v2"']);
+    if (changed.outcome !== "data") throw new Error("it changes later");
+    const reader = changed.stream.getReader();
+    expect((await reader.read()).value).toEqual(new TextEncoder().encode("2"));
+    await expect(reader.read()).rejects.toMatchObject({ code: "source_changed" });
+  });
+
+  it("10 §11: fails the stream when an answer ends before its range does", async () => {
+    const everything = { ...RANGE, "content-range": "bytes 0-9/10" };
+    await expect(readText(answer(206, everything, "0123"))).rejects.toMatchObject({
+      code: "source_unreachable",
+    });
+  });
+
+  it("10 §11: lets go of what is longer than the range, and of what its reader leaves", async () => {
+    for (const isRead of [true, false]) {
+      const body = watchedBody(["0123456"]);
+      const headers = { etag: '"v1"' };
+      const got = await read(() => new Response(body.stream, { headers }));
+      if (got.outcome !== "data") throw new Error("nothing has changed");
+      if (isRead) expect(await new Response(got.stream).text()).toBe("234");
+      else await got.stream.cancel("enough");
+      await expect.poll(() => body.isCancelled).toBe(true);
+    }
+  });
+
   it.each<[number, HeaderMap]>([
-    [200, RANGE],
+    [200, { etag: '"v2"' }],
     [206, { ...RANGE, etag: '"v2"' }],
-    [206, { ...RANGE, "content-range": "bytes 0-2/10" }],
+    [206, { ...RANGE, "content-range": "bytes 5-7/10" }],
     [404, {}],
     [503, {}],
   ])("10 §11: leaves no body of a %i with %j unread", async (status, headers) => {
