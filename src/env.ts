@@ -48,9 +48,11 @@ export interface Config {
   readonly uploadLeaseMs: number;
   /** The most bytes that one request may bring to an image; undefined: what the platform lets through. */
   readonly maxBodyBytes: number | undefined;
-  /** How long a resumable upload lasts without news. */
+  /** How long staged bytes wait for their import. */
+  readonly stagingExpiryMs: number;
   /** The longest data that one `put` stores, as far as its store allows. */
   readonly singlePutMaxBytes: number;
+  /** How long a resumable upload lasts without news. */
   readonly uploadExpiryMs: number;
   /** Those that are on, in configured order. */
   readonly importMethods: readonly ImportMethodName[];
@@ -163,6 +165,7 @@ export function parseConfig(env: Readonly<Record<string, unknown>>): Config {
     // Bytes renew the lease a quarter of it apart; so it is longer than what is promised after the last byte.
     maxBodyBytes: read.integer("MAX_BODY_BYTES", 0, 0) || undefined,
     singlePutMaxBytes: read.integer("SINGLE_PUT_MAX_BYTES", 1024 ** 3, 0),
+    stagingExpiryMs: 1000 * read.integer("STAGING_EXPIRY_SECONDS", 7 * 86_400, 60, 365 * 86_400),
     uploadExpiryMs: 1000 * read.integer("UPLOAD_EXPIRY_SECONDS", 86_400, 60, 30 * 86_400),
     uploadLeaseMs: Math.ceil((read.integer("UPLOAD_LEASE_SECONDS", 300, 1, 86_400) * 4000) / 3),
   };

@@ -52,9 +52,9 @@ export function insertTaskOf(db: Database, task: Task) {
     .returning({ id: tasks.id });
 }
 
-/** Adds a task that is over already: it tells what happened. */
-export async function insertEndedTask(db: Database, task: Task): Promise<void> {
-  await db.insert(tasks).values(rowFromTask(task)).onConflictDoNothing();
+/** Adds a task that is over already: it tells what happened. To be awaited, or for a batch. */
+export function insertEndedTask(db: Database, task: Task) {
+  return db.insert(tasks).values(rowFromTask(task)).onConflictDoNothing();
 }
 
 /** What changes of a task; the rest stays. */

@@ -68,7 +68,7 @@ function guard(db: Database, { name, maximum, unit }: Limit, projectId: string |
 
 const USED: Readonly<Record<Limit["name"], SQL>> = {
   image_size_total: sql`(${usage.size} + ${usage.reservedSize})`,
-  user_storage_quota: sql`(${usage.size} + ${usage.reservedSize})`,
+  user_storage_quota: sql`(${usage.size} + ${usage.reservedSize} + ${usage.staged} + ${usage.reservedStage})`,
   image_stage_total: sql`(${usage.stage} + ${usage.reservedStage})`,
   image_count_total: sql`${usage.images}`,
   image_count_uploading: sql`${usage.uploading}`,

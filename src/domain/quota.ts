@@ -79,7 +79,8 @@ export class Quotas {
       return maximum < 0 ? undefined : { name: of, maximum, unit: 1 };
     }
     if (this.perProject === undefined) {
-      if (of !== "image_size_total" || this.storageBytes === 0) return undefined;
+      const isOfBytes = of === "image_size_total" || of === "image_stage_total";
+      if (!isOfBytes || this.storageBytes === 0) return undefined;
       return { name: "user_storage_quota", maximum: this.storageBytes, unit: 1 };
     }
     const { defaults, projects } = this.perProject;
@@ -110,8 +111,9 @@ export interface QuotaDocument {
 export function usedOf(name: Limit["name"], usage: Usage): number {
   switch (name) {
     case "image_size_total":
-    case "user_storage_quota":
       return usage.size + usage.reservedSize;
+    case "user_storage_quota":
+      return usage.size + usage.reservedSize + usage.staged + usage.reservedStage;
     case "image_stage_total":
       return usage.stage + usage.reservedStage;
     case "image_count_total":

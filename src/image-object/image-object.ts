@@ -207,7 +207,7 @@ export class ImageObject extends DurableObject<Env> {
         ]);
         assertWritten(buried, image);
       });
-      await this.#keeper.ledger.write({ upload: undefined });
+      await this.#keeper.ledger.write({ upload: undefined, staging: undefined });
       await this.#imports.stop(image.id);
       await this.#resumables.stop();
     });
@@ -348,6 +348,7 @@ export class ImageObject extends DurableObject<Env> {
   async #takeStock() {
     const { ledger } = this.#keeper;
     await this.#uploads.expire();
+    await this.#uploads.expireStaged();
     const { owed, resumables } = await ledger.read();
     const nowMs = Date.now();
     const first = resumables[0] ?? owed.find(({ dueMs }) => dueMs <= nowMs);

@@ -187,11 +187,7 @@ export class Mover {
     const { method, base, projectId } = this.options.job;
     // That of an upload is charged already.
     if (method.name === "resumable-upload" || !this.keeper.config.quotas.isLimited) return;
-    const size = base?.size ?? 0;
-    if (method.name === "glance-direct") {
-      const demands = [{ of: "image_size_total", delta: size }] as const;
-      return this.keeper.reserve({ projectId, demands }, image, size);
-    }
+    if (method.name === "glance-direct") return this.#chargeFor({ size: base?.size ?? 0 }, image);
     // What these two count is there with the image's status, or the stores that are to be filled.
     const demands = [
       { of: "image_stage_total", delta: 0 },
@@ -220,24 +216,32 @@ export class Mover {
       if (needed <= granted) return;
       granted = await this.keeper.alone(async () => {
         const image = await this.#image();
-        const held = image.reservedBytes;
+        const staged = this.#chargedAsStaged(image);
+        const held = image.reservedBytes + staged;
         if (needed <= held) return held;
         const wanted = needed + GRANT_BYTES;
         const growth = { of: "image_size_total", projectId, held, needed, wanted } as const;
         return this.keeper.grant(growth, (bytes, charge) =>
-          this.keeper.reserve(charge, image, bytes),
+          this.keeper.reserve(charge, image, bytes - staged),
         );
       });
     };
   }
 
+  /** Bytes of the image that count already as those staged, where one limit is on all bytes. */
+  #chargedAsStaged({ staged, size }: Image): number {
+    return staged === null || this.keeper.config.quotas.hasFour ? 0 : (size ?? 0);
+  }
+
   /** Data whose size was not known before takes up its space now, if there is so much left. */
   async #chargeFor({ size }: Pick<Base, "size">, image: Image): Promise<void> {
     const { method, projectId } = this.options.job;
-    const isCharged = image.reservedBytes >= size || method.name === "copy-image";
-    if (isCharged || !this.keeper.config.quotas.isLimited) return;
-    const demands = [{ of: "image_size_total", delta: size - image.reservedBytes }] as const;
-    await this.keeper.reserve({ projectId, demands }, image, size);
+    const { isLimited } = this.keeper.config.quotas;
+    const staged = this.#chargedAsStaged(image);
+    const delta = size - staged - image.reservedBytes;
+    if (delta <= 0 || method.name === "copy-image" || !isLimited) return;
+    const demands = [{ of: "image_size_total", delta }] as const;
+    await this.keeper.reserve({ projectId, demands }, image, size - staged);
   }
 
   /** That of a copy was verified when its image came to be (contract 13 §8, Changing the properties later). */

@@ -158,7 +158,12 @@ export class ImportRecord {
     const isNamed = ({ key }: Owed) => after?.locations.some((location) => location.key === key);
     const doomed = this.owedBy(job, nowMs).filter((entry) => !isNamed(entry));
     const ended = after !== undefined && hasData(after.status) ? outrun(resumables, nowMs) : [];
-    await ledger.write({ job: undefined, owed: [...owed, ...doomed], resumables: ended });
+    await ledger.write({
+      job: undefined,
+      owed: [...owed, ...doomed],
+      resumables: ended,
+      ...(after?.staged === null && { staging: undefined }),
+    });
     await ledger.clearParts();
   }
 

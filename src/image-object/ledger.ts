@@ -4,6 +4,7 @@
  * piece of work deletes all there is, tables included.
  *
  *   upload        the one upload that holds the image, with its lease
+ *   staging       staged bytes that wait for their import, which they do not for ever
  *   import        the import under way
  *   cache-fill    the image's way into the cache, once it was queued for that
  *   part:… …      the parts that are stored of what the import is writing
@@ -38,6 +39,16 @@ export interface Upload {
   readonly deadlineMs: number;
 }
 
+/** Bytes that are being staged, or are staged. */
+export interface StagedBytes {
+  readonly imageId: string;
+  readonly key: string;
+  /** Of whoever staged them. */
+  readonly projectId: string | null;
+  /** When they go, unless they are being imported. */
+  readonly dueMs: number;
+}
+
 /** Bytes to remove. */
 export interface Owed {
   readonly imageId: string;
@@ -54,6 +65,7 @@ export interface Owed {
 /** The unfinished work of one image, but for stored parts. */
 export interface Entries {
   readonly upload: Upload | undefined;
+  readonly staging: StagedBytes | undefined;
   readonly job: ImportJob | undefined;
   readonly cacheFill: CacheFill | undefined;
   readonly owed: readonly Owed[];
@@ -81,11 +93,12 @@ export class Ledger {
 
   async read(): Promise<Entries> {
     const [found, resumables] = await Promise.all([
-      this.storage.get<unknown>(["upload", "import", "cache-fill", "owed"]),
+      this.storage.get<unknown>(["upload", "staging", "import", "cache-fill", "owed"]),
       this.storage.list<Resumable>({ prefix: RESUMABLE_PREFIX }),
     ]);
     return {
       upload: found.get("upload") as Upload | undefined,
+      staging: found.get("staging") as StagedBytes | undefined,
       job: found.get("import") as ImportJob | undefined,
       cacheFill: found.get("cache-fill") as CacheFill | undefined,
       owed: (found.get("owed") as readonly Owed[] | undefined) ?? [],
@@ -96,11 +109,12 @@ export class Ledger {
   /** Writes some of the entries and moves the alarm, as one atomic write: nothing is awaited within. */
   async write({ resumables = [], dropped = [], ...changes }: Changes): Promise<void> {
     const before = await this.read();
-    const { upload, job, cacheFill, owed } = { ...before, ...changes };
+    const { upload, staging, job, cacheFill, owed } = { ...before, ...changes };
     const touched = new Set([...resumables.map(({ id }) => id), ...dropped]);
     const others = before.resumables.filter(({ id }) => !touched.has(id));
     const deadlines = [...owed, ...resumables, ...others].map((entry) => entry.dueMs);
     if (upload !== undefined) deadlines.push(upload.deadlineMs);
+    if (staging !== undefined) deadlines.push(staging.dueMs);
     if (job !== undefined) deadlines.push(job.dueMs);
     if (cacheFill !== undefined) deadlines.push(cacheFill.dueMs);
     if (upload === undefined && before.upload !== undefined) this.spool.clear("upload");
@@ -108,6 +122,7 @@ export class Ledger {
     if (deadlines.length === 0) return this.storage.deleteAll();
     await Promise.all([
       this.#set("upload", upload),
+      this.#set("staging", staging),
       this.#set("import", job),
       this.#set("cache-fill", cacheFill),
       this.#set("owed", owed.length === 0 ? undefined : owed),

@@ -1,13 +1,15 @@
 import { blobKey } from "../blob/keys.ts";
-import { findImage } from "../db/images.ts";
+import { assertWritten, findImage, imageUpdate } from "../db/images.ts";
 import { countLapse } from "../db/metrics.ts";
+import { insertEndedTask } from "../db/tasks.ts";
 import { Fault } from "../domain/fault.ts";
 import { type Image, withoutData } from "../domain/image.ts";
 import { assertSameSignature, readSignature } from "../domain/image-signature.ts";
+import type { Task } from "../domain/task.ts";
 import { log } from "../lib/log.ts";
 import type { Keeper } from "./keeper.ts";
-import type { Owed, Upload } from "./ledger.ts";
-import { blobsOf, isSameBlob, oweUnfinished } from "./removals.ts";
+import type { Owed, StagedBytes, Upload } from "./ledger.ts";
+import { blobsOf, isSameBlob, owe, oweUnfinished } from "./removals.ts";
 import { outrun } from "./resumable-record.ts";
 import type {
   Caller,
@@ -89,6 +91,7 @@ export class Uploads {
     };
     await ledger.write({
       upload: claim,
+      staging: purpose === "staging" ? this.#staging(claim) : undefined,
       owed: upload === undefined ? owed : [...owed, this.#owe(upload, nowMs)],
     });
     await this.#claim(image, claim, declaredBytes ?? 0);
@@ -153,6 +156,9 @@ export class Uploads {
   async finish(imageId: string, attemptId: string, data: UploadedData): Promise<void> {
     const upload = await this.#current(imageId, attemptId);
     await this.#renew(upload);
+    if (upload.purpose === "staging") {
+      await this.keeper.ledger.write({ staging: this.#staging(upload) });
+    }
     if (data.multipart !== undefined) {
       const { uploadId, parts } = data.multipart;
       await this.keeper.store(upload.storeId).completeMultipart(upload.key, uploadId, parts);
@@ -205,6 +211,51 @@ export class Uploads {
     if (image !== undefined && isClaimed(image)) {
       await this.keeper.write(image, withoutData(image, "queued", nowMs));
     }
+  }
+
+  /**
+   * By alarm: gives up staged bytes that nobody has imported for too long. The image is queued again, and a task says
+   * why. Whatever has become of them otherwise is forgotten.
+   */
+  async expireStaged(): Promise<void> {
+    const { ledger, config, db } = this.keeper;
+    const { staging, upload, job, owed } = await ledger.read();
+    if (staging === undefined) return;
+    const { imageId, key } = staging;
+    const nowMs = Date.now();
+    if (upload !== undefined || job !== undefined) {
+      const dueMs = Math.max(staging.dueMs, nowMs + config.uploadLeaseMs);
+      return ledger.write({ staging: { ...staging, dueMs } });
+    }
+    const image = await this.keeper.present(imageId);
+    if (image?.staged?.key !== key) return ledger.write({ staging: undefined });
+    if (staging.dueMs > nowMs) return;
+    // As long as the row names them, they are spared.
+    await ledger.write({ owed: [...owed, owe(imageId, image.staged, nowMs)] });
+    const [written] = await db.batch([
+      imageUpdate(db, image, withoutData(image, "queued", nowMs)),
+      insertEndedTask(db, this.#expiryTask(staging, nowMs)),
+    ]);
+    assertWritten(written, image);
+    log({ event: "staging_expired", image_id: imageId });
+    await ledger.write({ staging: undefined });
+  }
+
+  #expiryTask({ imageId, projectId }: StagedBytes, nowMs: number): Task {
+    const { stagingExpiryMs, taskTtlMs, stores } = this.keeper.config;
+    const days = stagingExpiryMs / 86_400_000;
+    const time = days < 1 ? `${stagingExpiryMs / 1000} seconds` : `${Math.round(days)} days`;
+    return {
+      ...{ id: crypto.randomUUID(), type: "api_image_import", status: "failure" },
+      ...{ owner: projectId, userId: null, requestId: null, imageId, result: null },
+      input: {
+        image_id: imageId,
+        import_req: { method: { name: "glance-direct" } },
+        backend: [stores.isMulti ? stores.default.id : null],
+      },
+      message: `The staged data was not imported within ${time}, so it was removed.`,
+      ...{ createdAtMs: nowMs, updatedAtMs: nowMs, expiresAtMs: nowMs + taskTtlMs },
+    };
   }
 
   /** The claim's write; what of it may have been made is found out, and else undone. */
@@ -282,7 +333,16 @@ export class Uploads {
       await this.keeper.write(image, withoutData(image, "queued", nowMs));
     }
     const { owed } = await ledger.read();
-    await ledger.write({ upload: undefined, owed: [...owed, this.#owe(upload, nowMs)] });
+    const isStaged = image?.staged?.key === upload.key;
+    await ledger.write({
+      upload: undefined,
+      owed: [...owed, this.#owe(upload, nowMs)],
+      ...(!isStaged && { staging: undefined }),
+    });
+  }
+
+  #staging({ imageId, key, projectId }: Upload): StagedBytes {
+    return { imageId, key, projectId, dueMs: Date.now() + this.keeper.config.stagingExpiryMs };
   }
 
   #owe(upload: Upload, nowMs: number): Owed {

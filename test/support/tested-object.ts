@@ -75,6 +75,14 @@ export class TestedObject {
     );
   }
 
+  /** Whether all that the object keeps is when the image's staged bytes are to go, which is not yet. */
+  waitsForImport(): Promise<boolean> {
+    return this.#inside(async (_, { storage }) => {
+      const keys = [...(await storage.list()).keys()];
+      return keys.join() === "staging" && ((await storage.getAlarm()) ?? 0) > Date.now();
+    });
+  }
+
   /** Rings the alarm if its time has come; on an object of its own bindings, if `own` is given. */
   ring(own?: Env): Promise<boolean> {
     return this.#inside(async (instance, state) => {
@@ -94,12 +102,12 @@ export class TestedObject {
     }
   }
 
-  /** Lets time pass from alarm to alarm until none is set; gives the pauses in seconds. */
+  /** Lets time pass from alarm to alarm until none is set, or staged bytes wait; gives the pauses in seconds. */
   async untilAtRest(own?: Env): Promise<readonly number[]> {
     const pauses: number[] = [];
     for (;;) {
       const atMs = await this.alarmAtMs();
-      if (atMs === null) return pauses;
+      if (atMs === null || (await this.waitsForImport())) return pauses;
       if (pauses.length > MANY_ALARMS) throw new Error("the object does not come to rest");
       pauses.push(Math.max(0, atMs - Date.now()) / 1000);
       vi.setSystemTime(Math.max(atMs, Date.now()));

@@ -249,6 +249,7 @@ const BAD: Readonly<Record<string, readonly string[]>> = {
   DO_SECURE_HASH: ["", "yes", "True", "1"],
   DELAYED_DELETE: notOffered(["true", ""]),
   MAX_BODY_BYTES: [...NO_INTEGERS, "-1"],
+  STAGING_EXPIRY_SECONDS: [...NO_INTEGERS, "59", "-1", "31536001"],
   IMPORT_MIN_BYTES_PER_SECOND: [...NO_INTEGERS, "-1"],
   IMPORT_MIN_RATE_SECONDS: [...NO_INTEGERS, "0", "-1", "86401"],
   PROJECT_UPLOAD_QUOTA: NO_INTEGERS,

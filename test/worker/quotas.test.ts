@@ -735,6 +735,53 @@ describe("user_storage_quota", () => {
     expect((await service.upload(owner, id, bytesOf(MiB))).status).toBe(204);
   });
 
+  it("LIM-9: counts staged bytes, those that come and those that are there", async () => {
+    const service = quota("5MB");
+    await service.createActive(owner, bytesOf(MiB));
+    const { id } = await service.createEmpty(owner);
+    const announced = { "content-length": String(5 * MiB) };
+    await expectOver(
+      await stage(service, owner, id, bytesOf(5 * MiB), announced),
+      "user_storage_quota",
+    );
+    const endless = bodyOf(async function* () {
+      for (let sent = 0; sent < 100; sent++) yield bytesOf(MiB / 4);
+    });
+    await expectOver(await stage(service, owner, id, endless), "user_storage_quota");
+    expect(await service.show(owner, id)).toMatchObject({ status: "queued" });
+    expect((await stage(service, owner, id, bytesOf(3 * MiB))).status).toBe(204);
+    expect(await rowOf(owner.projectId)).toMatchObject({ staged: 3 * MiB, reserved_stage: 0 });
+    const other = await service.createEmpty(owner);
+    const headers = { "content-length": String(2 * MiB) };
+    await expectOver(
+      await service.upload(owner, other.id, bytesOf(2 * MiB), headers),
+      "user_storage_quota",
+    );
+    // Importing them takes no room that they do not have.
+    await beginImport(service, owner, id, "glance-direct");
+    expect((await finishImport(service, id)).image).toMatchObject({ status: "active" });
+    expect((await service.upload(owner, other.id, bytesOf(MiB))).status).toBe(204);
+    expect(await rowOf(owner.projectId)).toMatchObject({ staged: 0, size: 5 * MiB });
+  });
+
+  it.each([
+    ["comes through where there is room", "30MB", "active"],
+    ["stops at the limit", "20MB", "queued"],
+  ])("10 §14 image_decompression of staged bytes %s", async (_, most, status) => {
+    const settings = {
+      ...{ STORES, USER_STORAGE_QUOTA: most },
+      IMAGE_IMPORT_PLUGINS: "image_decompression",
+    };
+    const service = new Service({ settings });
+    const zeros = new Blob([new Uint8Array(30 * MiB)]).stream();
+    const packed = await new Response(zeros.pipeThrough(new CompressionStream("gzip"))).bytes();
+    const { id } = await createStaged(service, packed as Uint8Array<ArrayBuffer>);
+    await beginImport(service, owner, id, "glance-direct");
+    const { image } = await finishImport(service, id);
+    expect(image).toMatchObject({ status });
+    expect(await rowOf(owner.projectId)).toEqual(await sumOf(owner.projectId));
+  });
+
   it("LIM-9: is ignored while the four limits are on", async () => {
     const settings = { STORES, USE_KEYSTONE_LIMITS: "true", USER_STORAGE_QUOTA: "1B" };
     const service = new Service({

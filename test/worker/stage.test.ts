@@ -57,11 +57,11 @@ function importOf(id: string): Promise<Response> {
   return callImport(service, owner, id, "glance-direct");
 }
 
-/** That of the image's bytes the staged ones alone are there, and the object keeps nothing. */
+/** That of the image's bytes the staged ones alone are there, and the object knows when they go. */
 async function expectNothingElseIsStored(imageId: string): Promise<void> {
   expect(await storedKeys(imageId)).toHaveLength(1);
   expect(await findStrays(imageId)).toEqual([]);
-  expect(await new TestedObject(imageId).isAtRest()).toBe(true);
+  expect(await new TestedObject(imageId).waitsForImport()).toBe(true);
 }
 
 beforeEach(stopTime);
@@ -84,7 +84,7 @@ describe("staging", () => {
     });
     expect(image).not.toHaveProperty("os_glance_stage_host");
     expect(await storedKeys(id)).toHaveLength(1);
-    expect(await new TestedObject(id).isAtRest()).toBe(true);
+    expect(await new TestedObject(id).waitsForImport()).toBe(true);
   });
 
   it("STG-3, ST-6, 10 §2 Effect status: is uploading from its first byte on, without a size", async () => {
