@@ -12,6 +12,7 @@ import {
   listNamespaces,
   take,
 } from "./namespaces.mjs";
+import { openNew } from "./partial-file.mjs";
 import { fileName, printableJson } from "./printable.mjs";
 import { renderTable } from "./table.mjs";
 
@@ -268,7 +269,7 @@ function chooseName(namespace, taken) {
  */
 async function save(path, text, isForced) {
   await withFile(path, async () => {
-    const file = await open(path, isForced ? "w" : "wx");
+    const file = isForced ? await openNew(path) : await open(path, "wx");
     try {
       await file.writeFile(text);
     } finally {

@@ -140,7 +140,7 @@ async function assertOwnFile(path) {
  * Makes a file in the place of one that may be there; never follows a link.
  * @param {string} path
  */
-async function openNew(path) {
+export async function openNew(path) {
   await rm(path, { force: true });
   return await open(path, "wx+");
 }

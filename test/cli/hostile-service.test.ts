@@ -350,6 +350,19 @@ it("a list whose pages are empty and lead on has an end", async () => {
   expect([code, stderr]).toEqual([1, "The service's list of images has no end.\n"]);
 });
 
+it("an export of metadata definitions replaces a link, and writes through none", async () => {
+  const victim = join(root.path, "victim");
+  await writeFile(victim, "mine");
+  await symlink(victim, join(home, "OS__Linked.json"));
+  const namespace = { namespace: "OS::Linked" };
+  service.gives("GET /v2/metadefs/namespaces", { namespaces: [namespace] });
+  service.gives("GET /v2/metadefs/namespaces/OS%3A%3ALinked", namespace);
+  expect((await glimpse.run("metadefs", "export", ".")).code).toBe(7);
+  expect((await glimpse.run("metadefs", "export", ".", "--force")).code).toBe(0);
+  expect(await readFile(victim, "utf8")).toBe("mine");
+  expect(await readFile(join(home, "OS__Linked.json"), "utf8")).toContain("OS::Linked");
+});
+
 describe("a partial file", () => {
   const notes = { format: "glimpse-download-1", imageId: id, hash: md5, size: content.length };
   let victim: string;
