@@ -91,7 +91,7 @@ export class SignInGuard {
       const [user = NO_TALLY] = await heard(() => this.#userTallies(keys).look([keys.user]));
       this.#refuse(refusedUntilMs({ address, pair, user }, nowMs));
     }
-    const isFresh = pair.failures === 0 && pair.knownUntilMs > nowMs + SIGN_IN_LIMITS.knownMs / 2;
+    const isFresh = pair.knownUntilMs > nowMs + SIGN_IN_LIMITS.knownMs / 2;
     return { isKnown, isFresh };
   }
 

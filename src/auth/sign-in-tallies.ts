@@ -42,10 +42,10 @@ export class SignInTallies extends DurableObject<Env> {
     return tallies;
   }
 
-  /** Remembers that a pair has signed in, and forgets its failures. */
+  /** Remembers that a pair has signed in. Its failures stay, for they may be a neighbour's who guesses. */
   async welcome(key: string): Promise<void> {
     const nowMs = Date.now();
-    this.#write(key, { ...NO_TALLY, knownUntilMs: nowMs + SIGN_IN_LIMITS.knownMs });
+    this.#write(key, { ...this.#read(key), knownUntilMs: nowMs + SIGN_IN_LIMITS.knownMs });
     await this.#cleanLater(nowMs);
   }
 
