@@ -7,7 +7,7 @@ export const PART_MEMORY_BYTES = 48 * MiB;
 export const READ_MEMORY_BYTES = 16 * MiB;
 
 /** What every stream may have whatever the others hold, so that none of them waits for another. */
-export const LEAST_BUFFER_BYTES = 16 * KiB;
+export const LEAST_BUFFER_BYTES = 64 * KiB;
 /** Up to this size a buffer is small: a quarter of the pool is there for such buffers alone. */
 export const SMALL_BUFFER_BYTES = 256 * KiB;
 

@@ -3,12 +3,7 @@ import { FifoLock } from "../../lib/fifo-lock.ts";
 import type { BlobStore, PartReceipt, PutReceipt, SizedStream } from "../store.ts";
 import { storing } from "../storing.ts";
 import { callLimitMs, within } from "../time-limit.ts";
-import {
-  LEAST_BUFFER_BYTES,
-  type MemoryPool,
-  type MemoryShare,
-  SMALL_BUFFER_BYTES,
-} from "./memory-pool.ts";
+import { type MemoryPool, type MemoryShare, SMALL_BUFFER_BYTES } from "./memory-pool.ts";
 import { SPOOL_ROW_BYTES, type Spool } from "./spool.ts";
 
 /** How far an upload in parts is. */
@@ -56,6 +51,9 @@ export interface MultipartReceipt {
 const LOOK_MS = 1_000;
 const PATIENCE_MS = 2_000;
 const SLOW_BYTES_PER_MS = 1_024;
+
+/** A buffer begins with so much, and doubles as it fills. */
+const FIRST_BUFFER_BYTES = 16 * 1024;
 
 /** Parts under way at once. A Worker has six open connections, and a spooled part takes two. */
 const MAX_UNDER_WAY = 3;
@@ -195,7 +193,7 @@ export class PartWriter {
 
   #grow(most: number): boolean {
     const { share } = this.options;
-    const doubled = Math.min(most, Math.max(LEAST_BUFFER_BYTES, 2 * this.#buffer.byteLength));
+    const doubled = Math.min(most, Math.max(FIRST_BUFFER_BYTES, 2 * this.#buffer.byteLength));
     // Who has filled a part in memory will fill the next one.
     const sizes = this.#isFast && this.#filled === 0 ? [most, doubled] : [doubled];
     for (const size of sizes) {

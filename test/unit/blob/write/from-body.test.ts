@@ -6,7 +6,7 @@ import type { PartPlan } from "../../../../src/blob/part-size.ts";
 import { R2BlobStore } from "../../../../src/blob/r2.ts";
 import type { BlobStore, PartReceipt, SizedStream } from "../../../../src/blob/store.ts";
 import { type Ingested, type IngestOptions, ingest } from "../../../../src/blob/write/from-body.ts";
-import { MemoryPool } from "../../../../src/blob/write/memory-pool.ts";
+import { LEAST_BUFFER_BYTES, MemoryPool } from "../../../../src/blob/write/memory-pool.ts";
 import { Fault } from "../../../../src/domain/fault.ts";
 import { toHex } from "../../../../src/lib/hex.ts";
 import { MemorySpool } from "../memory-spool.ts";
@@ -595,7 +595,7 @@ describe("without memory", () => {
     expect(spools.some(({ appended }) => appended > 0)).toBe(true);
     expect(spools.every(({ keptBytes }) => keptBytes === 0)).toBe(true);
     // What every one of them may always have comes on top.
-    expect(peakBytes).toBeLessThanOrEqual(64 * 1024 + 20 * 16 * 1024);
+    expect(peakBytes).toBeLessThanOrEqual(64 * 1024 + 20 * LEAST_BUFFER_BYTES);
     expect([pool.heldBytes, pool.heldViewBytes]).toEqual([0, 0]);
   });
 
