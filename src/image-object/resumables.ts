@@ -250,8 +250,10 @@ export class Resumables {
     });
     // A client that is still sending may well miss the answer.
     if (isRefused) await this.imports.noteRefusal(record, failure);
-    // A request may fail behind its last byte: the client is told that all are there, and will send no more.
-    if (!isRefused && record.kind === "whole" && isThere(record)) {
+    // A request may fail behind its last byte: the client is told that all are there, and will send no more. What the
+    // store did not take is sent when the client asks.
+    const mayEnd = failure === undefined || record.tailBytes === 0;
+    if (!isRefused && mayEnd && record.kind === "whole" && isThere(record)) {
       const hashes = (await this.#live.get(id)?.digest.finish()) ?? {};
       await this.keeper.alone(async () => this.#handOver(await this.#present(id), hashes));
     }
@@ -478,7 +480,8 @@ export class Resumables {
     const tries = record.tries + 1;
     const pauseMs = Math.min(RETRY_MS * 2 ** record.tries, LONGEST_RETRY_MS);
     const dueMs = Math.min(Date.now() + pauseMs, record.expiresAtMs);
-    await ledger.write({ resumables: [{ ...record, tries, dueMs }] });
+    const tried = { ...record, tries, dueMs };
+    await ledger.write({ resumables: [tried] });
     const { resumables } = await ledger.read();
     let parts: readonly Resumable[] = [];
     try {
@@ -495,12 +498,15 @@ export class Resumables {
         stillOpen: this.#tally(resumables.filter((one) => one.id !== id && !parts.includes(one))),
       };
       await this.imports.takeOver(arrived, async () => {
-        for (const one of isJoined ? parts : [record])
+        for (const one of isJoined ? parts : [tried])
           await this.#complete(one, isJoined ? [] : parts);
       });
     } catch (error) {
       const isFinal = error instanceof Fault && FINAL.includes(error.code);
-      if (isFinal) await ledger.write({ resumables: [{ ...record, dueMs: record.expiresAtMs }] });
+      const { expiresAtMs } = record;
+      if (isFinal) {
+        await ledger.write({ resumables: [{ ...(await this.#present(id)), dueMs: expiresAtMs }] });
+      }
       if (error instanceof Fault && error.code === "parts_lost") {
         for (const one of [record, ...parts]) await this.#drop(one);
         await this.imports.noteRefusal(record, error);
@@ -509,7 +515,8 @@ export class Resumables {
     }
     const nowMs = Date.now();
     const expiresAtMs = nowMs + HANDED_MS;
-    const handed = { ...record, isHanded: true, expiresAtMs, dueMs: expiresAtMs };
+    const current = await this.#present(id);
+    const handed = { ...current, isHanded: true, expiresAtMs, dueMs: expiresAtMs };
     await ledger.write({ resumables: [handed], dropped: record.joins });
     this.#forget(id);
     // One that is complete may be at work all the same.
@@ -519,14 +526,33 @@ export class Resumables {
 
   /** Makes one object of an upload's parts, or of those of the uploads that share it. */
   async #complete(record: Resumable, joined: readonly Resumable[]): Promise<void> {
-    const { id, storeId, key, multipartId, length } = record;
+    const { storeId, key, multipartId, length } = record;
     const store = this.keeper.store(storeId);
     if (length === 0) return void (await store.put(key, new Uint8Array(0)));
+    const all = joined.length === 0 ? [record] : joined;
+    for (const one of all) await this.#sendRest(one);
     // It was stored by one put.
     if (multipartId === undefined) return;
-    const ids = joined.length === 0 ? [id] : joined.map((part) => part.id);
+    const ids = all.map(({ id }) => id);
     const pieces = await Promise.all(ids.map((one) => this.keeper.ledger.pieces(one)));
     await store.completeMultipart(key, multipartId, pieces.flat());
+  }
+
+  /**
+   * Under the lock: sends what fills no part, of an upload that has all its bytes. It lies in the object's storage where
+   * its length was told behind its last byte, or where the request that was to send it came to nothing.
+   */
+  async #sendRest(record: Resumable): Promise<void> {
+    const { dueMs, expiresAtMs, id } = record;
+    if (record.tailBytes === 0 && record.tail === undefined) return;
+    // Its own request may be about to send it.
+    if (record.kind === "partial" && this.#works.has(id)) throw new Fault("upload_locked");
+    const adopted = await this.#adoptTail(record);
+    const options = { checksum: undefined, work: new Work(), live: undefined, admit: undefined };
+    const nothing = new Blob([]).stream();
+    const end = await new Piece(this.keeper, adopted, options).take(nothing);
+    await this.keeper.ledger.write({ resumables: [{ ...end.record, dueMs, expiresAtMs }] });
+    if (end.failure !== undefined) throw end.failure;
   }
 
   /** Under the lock: the upload is no more, and its bytes are to go. */
