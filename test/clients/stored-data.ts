@@ -4,17 +4,24 @@ import { DatabaseSync } from "node:sqlite";
 
 // Miniflare's own tables: what R2 would bill for. Its files are no measure, since a kill may leave one behind
 // whose row was never written, which is the simulator's business and not ours.
-const countRows = `SELECT
-  (SELECT count(*) FROM _mf_objects) +
-  (SELECT count(*) FROM _mf_multipart_parts) +
-  (SELECT count(*) FROM _mf_multipart_uploads WHERE state = 0) AS n`;
+const listKeys = `SELECT key FROM _mf_objects
+  UNION ALL SELECT key FROM _mf_multipart_uploads WHERE state = 0
+  UNION ALL SELECT key FROM _mf_multipart_parts JOIN _mf_multipart_uploads USING (upload_id)`;
 
 // A bucket's file is there a moment before its tables are.
 const findTables = "SELECT count(*) AS n FROM sqlite_master WHERE name = '_mf_multipart_parts'";
 
 /** How many objects, parts and unfinished uploads the server's stores hold. It may be running. */
 export async function countStoredPieces(stateDir: string): Promise<number> {
-  return (await countRowsOfBuckets(stateDir)) + (await countFilesOf(join(stateDir, "disk")));
+  const inBuckets = await listKeysOfBuckets(stateDir);
+  return inBuckets.length + (await countFilesOf(join(stateDir, "disk")));
+}
+
+/** The keys of what the server's stores hold, finished or not. It may be running. */
+export async function listStoredKeys(stateDir: string): Promise<readonly string[]> {
+  const onDisk = await readdir(join(stateDir, "disk"));
+  const inBuckets = await listKeysOfBuckets(stateDir);
+  return [...onDisk.map((name) => name.replaceAll(".", "/")), ...inBuckets];
 }
 
 /** Every file of the store on disk, half-written ones too, and every directory with nothing in it. */
@@ -27,14 +34,31 @@ async function countFilesOf(directory: string): Promise<number> {
   return (await Promise.all(counts)).reduce((sum, count) => sum + count, 0);
 }
 
-async function countRowsOfBuckets(stateDir: string): Promise<number> {
+/** The key of each object, part and unfinished upload. */
+async function listKeysOfBuckets(stateDir: string): Promise<readonly string[]> {
   const dir = join(stateDir, "v3/r2/miniflare-R2BucketObject");
-  const names = (await readdir(dir)).filter((name) => /^[0-9a-f]{64}\.sqlite$/.test(name));
-  return names.reduce((sum, name) => {
-    const database = new DatabaseSync(join(dir, name), { readOnly: true });
+  return readDatabases(dir, (database) => {
     const isReady = Number(database.prepare(findTables).get()?.n) > 0;
-    const row = isReady ? database.prepare(countRows).get() : { n: 0 };
-    database.close();
-    return sum + Number(row?.n);
-  }, 0);
+    return isReady
+      ? database
+          .prepare(listKeys)
+          .all()
+          .map(({ key }) => String(key))
+      : [];
+  });
+}
+
+async function readDatabases<T>(
+  dir: string,
+  read: (database: DatabaseSync) => readonly T[],
+): Promise<readonly T[]> {
+  const names = (await readdir(dir)).filter((name) => /^[0-9a-f]{64}\.sqlite$/.test(name));
+  return names.flatMap((name) => {
+    const database = new DatabaseSync(join(dir, name), { readOnly: true, timeout: 2_000 });
+    try {
+      return read(database);
+    } finally {
+      database.close();
+    }
+  });
 }
