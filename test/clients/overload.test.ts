@@ -1,15 +1,20 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { ATTACKS, type Load } from "./fair/attackers.ts";
 import { Scene } from "./fair/pairs.ts";
 import { dataOfSize } from "./fair/victims.ts";
 import type { ImageApi } from "./image-api.ts";
 import { type Answer, answerTo, beginToSend, type WayIn, writeAll } from "./sending.ts";
 import { killServers } from "./server.ts";
+import { MiB } from "./test-data.ts";
 
-// More clients at once than there is memory for.
+// More clients at once than there is memory for: each is served, or told at once that it cannot be.
 
 let scene: Scene;
+let load: Load | undefined;
 
 afterEach(async () => {
+  load?.stop();
+  load = undefined;
   await scene?.close();
   await killServers();
 });
@@ -64,4 +69,26 @@ describe("200 uploads of 1 MB at once, with a lease of 8 s", { timeout: 240_000 
       expect(images.filter(({ status }) => status === "active")).toHaveLength(200);
     },
   );
+});
+
+describe("uploads beside 50 clients that hold what they can", { timeout: 240_000 }, () => {
+  beforeEach(async () => {
+    scene = await Scene.open();
+    const attack = ATTACKS.find(({ name }) => name === "50 × stage in chunks, then nothing");
+    load = await attack?.start(await scene.of("glimpse"));
+  });
+
+  it("are served, or told within 20 s that they are not, why, and when to try again", async () => {
+    const { api } = await scene.of("glimpse-other");
+    const ways = ["PUT", "PUT in chunks", "stage in chunks", "tus"] as const;
+    const ends = await Promise.all(
+      [...ways, ...ways, ...ways].map((way) => send(api, way, 20 * MiB, 20)),
+    );
+    for (const { status, retryAfter, body } of ends) {
+      expect([204, 503], body).toContain(status);
+      if (status === 204) continue;
+      expect(Number(retryAfter)).toBeGreaterThan(0);
+      expect(body).toMatch(/"message":".+"/);
+    }
+  });
 });
