@@ -57,7 +57,7 @@ const show = async (id: string) => glance("glimpse", "image-show", "--max-column
 const hashed = ["--hash-algo", "sha512", "--hash-value", hashOf(DATA)];
 
 describe("glance", () => {
-  it("LOP-11, LOP-15: adds a location to an image without data, held against its hash, and downloads", async () => {
+  it("LOP-11, LOP-15: adds a location to an image without data, with its hash, and downloads", async () => {
     const id = await create("elsewhere");
     const url = source.fileUrl(DATA);
     const metadata = ["--metadata", '{"zone": "one"}'];
@@ -71,12 +71,17 @@ describe("glance", () => {
     expect(await sha512OfFile(saved)).toBe(hashOf(DATA));
   });
 
-  it("LOP-15: is refused a hash that the data does not have", async () => {
-    const id = await create("mismatch");
+  it("LOP-15, LOP-17: has its hashes taken as given, and is refused a second location with others", async () => {
+    const id = await create("as-given");
     const url = source.fileUrl({ ...DATA, seed: 4 });
-    const complaint = await refused("glimpse", "location-add", "--url", url, ...hashed, id);
-    expect(complaint).toContain("400");
-    expect(cellOf(await show(id), "status")).toBe("queued");
+    const given = "5".repeat(128);
+    const args = ["--checksum", "5".repeat(32), "--hash-algo", "sha512", "--hash-value", given];
+    await glance("glimpse", "location-add", "--url", url, ...args, id);
+    expect(unwrapped(await show(id))).toContain(given);
+    const second = source.fileUrl(DATA);
+    const complaint = await refused("glimpse", "location-add", "--url", second, ...hashed, id);
+    expect(complaint).toContain("409");
+    await glance("glimpse", "location-add", "--url", second, ...args, id);
   });
 
   it("LOP-12, LOP-6, LOP-7: updates metadata, and removes as an administrator all but the last", async () => {
