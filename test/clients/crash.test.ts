@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import type { ClientRequest, IncomingMessage } from "node:http";
+import { setTimeout } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { ImageApi } from "./image-api.ts";
 import { poll } from "./poll.ts";
@@ -96,6 +97,65 @@ describe("a server that is killed in the middle of an upload", () => {
     await server.stop();
     await state.remove();
   });
+});
+
+describe("a server that is killed in the middle of deletions", () => {
+  const images = 24;
+  const rounds = 3;
+  const partMiB = 8;
+
+  afterEach(killServers);
+
+  /** An image with a resumable upload that is open; with a part that is stored, or none yet. */
+  async function createOpen(api: ImageApi, name: string, isBegun: boolean): Promise<string> {
+    const { id } = await api.create(name);
+    const headers = { "X-Auth-Token": api.token, "Tus-Resumable": "1.0.0" };
+    const place = `offset ${btoa("0")},length ${btoa(String(2 * partMiB * MiB))}`;
+    const created = await fetch(`${api.url}/v2/images/${id}/uploads`, {
+      method: "POST",
+      headers: {
+        ...headers,
+        "Upload-Length": String(partMiB * MiB),
+        "Upload-Concat": "partial",
+        "Upload-Metadata": place,
+      },
+    });
+    expect(created.status).toBe(201);
+    if (!isBegun) return id;
+    const sent = await fetch(created.headers.get("location") ?? "", {
+      method: "PATCH",
+      headers: {
+        ...headers,
+        "Upload-Offset": "0",
+        "Content-Type": "application/offset+octet-stream",
+      },
+      body: new Uint8Array(partMiB * MiB),
+    });
+    expect(sent.status).toBe(204);
+    return id;
+  }
+
+  it(`leaves nothing of open resumable uploads, ${rounds} times`, async () => {
+    const state = await makeStateDir();
+    let server = await startServer(state.path, settings);
+    for (let round = 0; round < rounds; round++) {
+      const api = await ImageApi.signIn(server.url, "glimpse");
+      const ids: string[] = [];
+      for (let n = 0; n < images; n++) ids.push(await createOpen(api, `open-${n}`, n % 6 === 0));
+      expect(await countStoredPieces(state.path)).toBeGreaterThanOrEqual(images);
+      const deletions = ids.map((id) => api.delete(id).catch(() => undefined));
+      await setTimeout(30 + Math.random() * 220);
+      await server.kill();
+      await Promise.all(deletions);
+      server = await startServer(state.path, settings);
+      const again = await ImageApi.signIn(server.url, "glimpse");
+      // Those whose deletion had not begun are still there, and so are their uploads.
+      for (const id of ids) await again.delete(id).catch(() => undefined);
+      await expectNothingLeft(server);
+    }
+    await server.stop();
+    await state.remove();
+  }, 300_000);
 });
 
 /** Waits until the bytes owed are deleted. */
