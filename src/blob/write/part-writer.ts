@@ -284,10 +284,20 @@ export class PartWriter {
   }
 
   async #putWhole(): Promise<PutReceipt> {
-    const { store, key, spool } = this.options;
+    const { store, key, spool, share } = this.options;
     const spooledBytes = this.#spooled.get(1) ?? 0;
-    const bytes = new Uint8Array(this.#buffer, 0, this.#filled);
-    const receipt = await this.#sending(1, spooledBytes, bytes, (body) => store.put(key, body));
+    const buffer = this.#buffer;
+    const bytes = new Uint8Array(buffer, 0, this.#filled);
+    this.#buffer = new ArrayBuffer(0);
+    this.#filled = 0;
+    let receipt: PutReceipt;
+    try {
+      receipt = await this.#sending(1, spooledBytes, bytes, (body) => store.put(key, body));
+      share.free(buffer);
+    } catch (reason) {
+      share.forget(buffer.byteLength);
+      throw reason;
+    }
     if (spooledBytes > 0) await spool.drop(1);
     this.#spooled.delete(1);
     return receipt;

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { LimitedStore } from "../../../../src/blob/limited-store.ts";
 import { MemoryBlobStore } from "../../../../src/blob/memory.ts";
 import type { BlobStore } from "../../../../src/blob/store.ts";
 import { MemoryPool } from "../../../../src/blob/write/memory-pool.ts";
@@ -81,6 +82,33 @@ describe("a stream that is slow", () => {
     expect(stop.signal.reason).toMatchObject({ message: "no room" });
     await writer.close();
     expect(pool.heldBytes).toBe(0);
+  });
+});
+
+describe("a put that the store takes too long for", () => {
+  it("has its bytes still when the store comes to them late", async () => {
+    const late = Promise.withResolvers<void>();
+    let taken: Promise<Uint8Array> | undefined;
+    store.put = async (_, body) => {
+      taken = late.promise.then(() =>
+        body instanceof Uint8Array ? body.slice() : new Uint8Array(),
+      );
+      await taken;
+      return {};
+    };
+    const pool = new MemoryPool();
+    const writer = new PartWriter({
+      ...{ store: new LimitedStore(store, () => 1), key: KEY, partBytes: 8 * MiB, spool, pool },
+      ...{ share: pool.open(), stop, openMultipart: () => store.beginMultipart(KEY) },
+    });
+    await writer.put(patterned(MiB));
+    await expect(writer.seal({ mayPut: true })).rejects.toMatchObject({
+      code: "store_unavailable",
+    });
+    await writer.close();
+    expect(pool.heldBytes).toBe(0);
+    late.resolve();
+    expect(await taken).toEqual(patterned(MiB));
   });
 });
 
