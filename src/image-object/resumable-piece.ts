@@ -70,7 +70,7 @@ export class Piece {
   #refusal: unknown;
   /** Bytes in the spool, by part. */
   readonly #spooled = new Map<number, number>();
-  /** Parts that were sent from the spool, which is to keep them until the checksum is known to be right. */
+  /** Parts that were sent from the spool, and that it is to keep as long as the record counts bytes of them there. */
   readonly #spent: number[] = [];
 
   constructor(
@@ -199,8 +199,9 @@ export class Piece {
         if (counts) await this.#put({ tailBytes });
       },
       drop: async (part) => {
-        if (this.#digest === undefined) await spool.drop(part);
-        else this.#spent.push(part);
+        const { parts, tailBytes } = this.#record;
+        if (part === parts + 1 && tailBytes > 0) this.#spent.push(part);
+        else await spool.drop(part);
       },
     };
   }

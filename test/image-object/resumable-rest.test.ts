@@ -1,6 +1,9 @@
 import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { isolateMemory } from "../../src/blob/write/memory-pool.ts";
+import { Ledger } from "../../src/image-object/ledger.ts";
+import { SpoolRows } from "../../src/image-object/spool-rows.ts";
 import { owner } from "../support/callers.ts";
 import { resumeTime, stopTime } from "../support/clock.ts";
 import { expectData, expectNothingLeft } from "../support/expect-sound.ts";
@@ -18,7 +21,10 @@ const service = new Service();
 const tus = new Tus(service);
 
 beforeEach(stopTime);
-afterEach(resumeTime);
+afterEach(() => {
+  resumeTime();
+  vi.restoreAllMocks();
+});
 
 const data = (bytes: number) => bytesOf(bytes, 5) as Uint8Array<ArrayBuffer>;
 
@@ -95,6 +101,64 @@ describe("an upload of an earlier version", () => {
       }
     });
     expect(await tus.offset(owner, upload)).toBe(bytes.length);
+    await expectDone(id, bytes);
+  });
+});
+
+describe("what the object's storage keeps of an upload", () => {
+  it("goes in the very write that says that all of it is in the store", async () => {
+    const { id } = await service.createEmpty(owner);
+    const bytes = data(3 * MiB);
+    const upload = await tus.create(owner, id, { "upload-length": String(bytes.length) });
+    await tus.patch(owner, upload, 0, bytes.subarray(0, MiB));
+    let isOwing = false;
+    let hasParted = false;
+    const { drop } = SpoolRows.prototype;
+    vi.spyOn(SpoolRows.prototype, "drop").mockImplementation(function (this: SpoolRows, ...args) {
+      drop.apply(this, args);
+      isOwing = true;
+      // Whatever is written before the next await is one transaction.
+      queueMicrotask(() => {
+        hasParted ||= isOwing;
+      });
+    });
+    const { addPieces } = Ledger.prototype;
+    vi.spyOn(Ledger.prototype, "addPieces").mockImplementation(function (this: Ledger, ...args) {
+      isOwing = false;
+      return addPieces.apply(this, args);
+    });
+    await tus.patch(owner, upload, MiB, bytes.subarray(MiB));
+    expect(hasParted).toBe(false);
+    expect(SpoolRows.prototype.drop).toHaveBeenCalled();
+    await expectDone(id, bytes);
+  });
+
+  it("is no more than the part that fills, though a checksum is still to be verified", async () => {
+    const { id } = await service.createEmpty(owner);
+    const bytes = data(20 * MiB);
+    const upload = await tus.create(owner, id, { "upload-length": String(bytes.length) });
+    await tus.patch(owner, upload, 0, bytes.subarray(0, MiB));
+    const keptParts = () =>
+      runInDurableObject(new TestedObject(id).stub, (_, { storage }) => {
+        const rows = storage.sql.exec<{ part: number; bytes: number }>(
+          "SELECT part, sum(length(bytes)) AS bytes FROM spool GROUP BY part ORDER BY part",
+        );
+        return rows.toArray();
+      });
+    const others = [32 * MiB, 4 * MiB].map((size) => {
+      const share = isolateMemory.open();
+      expect(share.resize(new ArrayBuffer(0), size)?.byteLength).toBe(size);
+      return share;
+    });
+    try {
+      const wrong = { "upload-checksum": `sha1 ${btoa("0".repeat(20))}` };
+      const sent = await tus.send(owner, upload, MiB, data(18 * MiB), wrong);
+      expect(sent.status).toBe(460);
+    } finally {
+      for (const share of others) share.close();
+    }
+    expect((await keptParts()).map(({ part }) => part)).toEqual([1, 3]);
+    await tus.patch(owner, upload, MiB, bytes.subarray(MiB));
     await expectDone(id, bytes);
   });
 });
