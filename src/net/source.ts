@@ -327,9 +327,11 @@ async function takeRemote(
   const answer = status === 206 ? readContentRange(headers) : undefined;
   const size = answer?.size ?? readLength(headers) ?? headSize;
   const length = range?.length ?? size;
+  // Some answer with the whole as a range, though none was asked for.
+  const isWhole = status === 200 || (answer?.first === 0 && answer.last === answer.size - 1);
   const isExact =
     range === undefined
-      ? status === 200
+      ? isWhole
       : answer?.first === range.offset && answer.last === range.offset + range.length - 1;
   if (isExact && !isEncoded(headers) && body !== null && size !== undefined) {
     return { size, body: body.pipeThrough(new FixedLengthStream(length ?? size)) };

@@ -518,6 +518,13 @@ describe("11 §1 http type: data as a store's", () => {
     await expect(read(refusing)).rejects.toEqual(unavailable);
   });
 
+  it("11 §1 http type: takes the whole as a range that nobody asked for, and no part of it", async () => {
+    const ranged = (range: string, body: string) =>
+      answer(206, { "content-range": `bytes ${range}/10` }, body);
+    expect(await textOf(read(ranged("0-9", DATA)))).toBe(DATA);
+    await expect(read(ranged("0-4", "01234"))).rejects.toEqual(unavailable);
+  });
+
   it("DWN-12: says where ranges are not served", async () => {
     await expect(read(answer(200, { "content-length": "10" }, DATA), part)).rejects.toEqual(
       expect.objectContaining({ code: "range_unsupported" }),
@@ -538,7 +545,7 @@ describe("11 §1 http type: data as a store's", () => {
       answer(200, { "content-length": "10", "content-encoding": "gzip" }, DATA),
       undefined,
     ],
-    ["a part, unasked", answer(206, { "content-range": "bytes 0-9/10" }, DATA), undefined],
+    ["a part, unasked", answer(206, { "content-range": "bytes 0-4/10" }, "01234"), undefined],
     ["another part", answer(206, { "content-range": "bytes 0-2/10" }, "012"), part],
     ["a part of who knows what", answer(206, { "content-range": "bytes 2-4/*" }, "234"), part],
     ["nothing satisfiable", answer(416, { "content-range": "bytes */1" }), part],
