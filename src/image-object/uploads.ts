@@ -226,7 +226,8 @@ export class Uploads {
     const { imageId, key } = staging;
     const nowMs = Date.now();
     if (upload !== undefined || job !== undefined) {
-      const dueMs = Math.max(staging.dueMs, nowMs + config.uploadLeaseMs);
+      if (staging.dueMs > nowMs) return;
+      const dueMs = nowMs + config.uploadLeaseMs;
       return ledger.write({ staging: { ...staging, dueMs } });
     }
     const image = await this.keeper.present(imageId);
