@@ -60,9 +60,11 @@ export class HashTurns {
       throw new Fault("sign_ins_waiting", { retryAfter: RETRY_AFTER_SECONDS });
     }
     const me: Waiting = { lastSeenMs: this.now() };
-    queue.add(me);
     try {
-      for (let place = this.#placeOf(me); ; place = this.#placeOf(me)) {
+      for (;;) {
+        // Where the whole isolate stood still, others took this one for gone: it stands behind those that were not.
+        queue.add(me);
+        const place = this.#placeOf(me);
         const nowMs = this.now();
         const restMs = this.#restUntilMs - nowMs;
         if (place === 0 && restMs <= 0 && this.#busyUntilMs <= nowMs) {

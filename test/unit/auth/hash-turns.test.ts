@@ -14,7 +14,8 @@ class Clock {
     });
 
   async runUntilIdle(): Promise<void> {
-    for (;;) {
+    for (let wakes = 0; ; wakes++) {
+      if (wakes > 3_000) throw new Error("somebody waits for ever");
       await settled();
       this.#sleeping.sort((a, b) => a.untilMs - b.untilMs);
       const next = this.#sleeping.shift();
@@ -100,6 +101,20 @@ describe("BI-7: turns at password hashes", () => {
     const next = queue.run(false, async () => clock.nowMs);
     await clock.runUntilIdle();
     expect(await next).toBeLessThan(10_000);
+  });
+
+  it("come to all that wait, however long nothing on the isolate went on", async () => {
+    const { clock, turns: queue } = turns();
+    const order: number[] = [];
+    const hash = (name: number, tookMs: number) => async () => {
+      order.push(name);
+      clock.nowMs += tookMs;
+    };
+    const all = [queue.run(false, hash(0, 20_000))];
+    for (const name of [1, 2, 3]) all.push(queue.run(name === 2, hash(name, 50)));
+    await clock.runUntilIdle();
+    await Promise.all(all);
+    expect(order.toSorted()).toEqual([0, 1, 2, 3]);
   });
 
   it("end when the work fails, with its error", async () => {
