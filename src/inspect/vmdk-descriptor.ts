@@ -18,22 +18,31 @@ const QEMU_BEGINNING = /^(?:#[^\n]*\n| *\r?\n)*version[ \t]*=[ \t]*[123][ \t]*\r
 /** The text in these bytes, which a zero byte ends, as it does for QEMU; each byte is a character of Latin-1. */
 export function textOf(bytes: Uint8Array): string {
   const end = bytes.indexOf(0);
+  return charactersOf(end < 0 ? bytes : bytes.subarray(0, end));
+}
+
+function charactersOf(bytes: Uint8Array): string {
   let text = "";
-  for (const byte of end < 0 ? bytes : bytes.subarray(0, end)) text += String.fromCharCode(byte);
+  for (const byte of bytes) text += String.fromCharCode(byte);
   return text;
+}
+
+/**
+ * Whether QEMU opens data that begins with these bytes as a descriptor: in any encoding, and to any length. It looks for
+ * the beginning past a zero byte, which ends the text only when that is read.
+ */
+export function isDescriptorForQemu(beginning: Uint8Array): boolean {
+  return QEMU_BEGINNING.test(charactersOf(beginning));
 }
 
 /** Whether data that begins with this text may be a descriptor. */
 export function mayBeDescriptor(beginning: string): boolean {
-  return (beginning !== "" && isPlain(beginning)) || QEMU_BEGINNING.test(beginning);
+  return beginning !== "" && isPlain(beginning);
 }
 
-/**
- * Whether data that is this text is a descriptor: plain ASCII with a `createType` (contract 13 §2). What QEMU opens as
- * one is one in any case: it reads on in any encoding, and to any length.
- */
+/** Whether data that is this text is a descriptor: plain ASCII with a `createType` (contract 13 §2). */
 export function isDescriptor(text: string): boolean {
-  return (isPlain(text) && /createtype[ \t]*=[ \t]*"/i.test(text)) || QEMU_BEGINNING.test(text);
+  return isPlain(text) && /createtype[ \t]*=[ \t]*"/i.test(text);
 }
 
 /** A clause that says what is unsafe about a descriptor, if anything is (contract 13 §4). */

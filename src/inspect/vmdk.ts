@@ -11,6 +11,7 @@ import {
 import {
   findUnsafe,
   isDescriptor,
+  isDescriptorForQemu,
   MAX_DESCRIPTOR_BYTES,
   mayBeDescriptor,
   textOf,
@@ -53,12 +54,13 @@ function* detect(): Reading<Examination | undefined> {
   // Of an odd version, or without a descriptor in its place, it is still what QEMU opens as a VMDK.
   if (startsWith(first, MAGIC)) return examineSparse(first);
   if (startsWith(first, OLD_MAGIC)) return examineOld();
-  if (!mayBeDescriptor(textOf(first))) return undefined;
+  const isForQemu = isDescriptorForQemu(first);
+  if (!isForQemu && !mayBeDescriptor(textOf(first))) return undefined;
   const rest = first.includes(0)
     ? new Uint8Array(0)
     : yield { at: SECTOR_BYTES, length: MAX_WANTED_BYTES - SECTOR_BYTES };
   const text = textOf(first) + textOf(rest);
-  return isDescriptor(text) ? examineText(text) : undefined;
+  return isForQemu || isDescriptor(text) ? examineText(text) : undefined;
 }
 
 // biome-ignore lint/correctness/useYield: there is nothing to read.

@@ -124,6 +124,10 @@ describe("13 §2 vmdk: recognition", () => {
   it.each([
     ["in another encoding", "# J\xfcrgen\nversion=1\n"],
     ["with control characters", "#\x01\nversion=1\n"],
+    [
+      "with a zero byte",
+      '#\xff createType="vmfs" parentFileNameHint="/etc/passwd" \0\nversion=1\n',
+    ],
     ["that is in Windows line ends", "# \xfc\r\n \r\nversion=3\r\n"],
     ["too long to read", `version=1\n${"# filler\n".repeat(10_000)}`],
   ])("refuses what QEMU takes for a descriptor, %s", (_, beginning) => {
