@@ -1,6 +1,7 @@
 import { Fault } from "../domain/fault.ts";
 import {
   type ApplicationCredential,
+  findDomain,
   findProject,
   findUser,
   foldName,
@@ -103,7 +104,7 @@ async function provePassword(
 ): Promise<Proof> {
   const user = findUser(identity, reference);
   const hash = user?.password ?? identity.passwordDecoy;
-  const subject = user === undefined ? nobody("user", reference) : `user ${user.id}`;
+  const subject = subjectOf(identity, reference);
   return await guard.prove(subject, isCostly(hash), async () => {
     const matches = await matchesSecret(password, hash);
     if (!matches || user === undefined || !user.isEnabled) throw refusal();
@@ -117,9 +118,16 @@ async function provePassword(
   });
 }
 
-/** Names nobody, and the same nobody however the name is written. */
-function nobody(what: "user" | "credential", reference: object): string {
-  return foldName(`no ${what} ${JSON.stringify(reference)}`);
+/**
+ * Whose sign-ins are counted together: those of one user, and those of one name that nobody has, however the name is
+ * written and its domain is named. Were they counted otherwise, who is there would show in when they are refused.
+ */
+function subjectOf(identity: IdentityDocument, reference: Reference): string {
+  const user = findUser(identity, reference);
+  if (user !== undefined) return `user ${user.id}`;
+  if ("id" in reference) return `no user ${JSON.stringify(reference)}`;
+  const domain = findDomain(identity, reference.domain)?.id ?? JSON.stringify(reference.domain);
+  return foldName(`no user ${JSON.stringify([reference.name, domain])}`);
 }
 
 function isCostly({ kind }: SecretHash): boolean {
@@ -153,7 +161,7 @@ async function proveCredential(
     "id" in wanted ? identity.applicationCredentials.get(wanted.id) : namedIn(identity, wanted);
   const hash = credential?.secret ?? identity.secretDecoy;
   const subject =
-    credential === undefined ? nobody("credential", wanted) : `credential ${credential.id}`;
+    credential === undefined ? noCredential(identity, wanted) : `credential ${credential.id}`;
   return await guard.prove(subject, isCostly(hash), async () => {
     const matches = await matchesSecret(secret, hash);
     const user = credential && identity.users.get(credential.userId);
@@ -168,6 +176,15 @@ async function proveCredential(
       firstAuditId: null,
     };
   });
+}
+
+function noCredential(
+  identity: IdentityDocument,
+  wanted: Extract<Credentials, { method: "application_credential" }>["credential"],
+): string {
+  if ("id" in wanted) return `no credential ${JSON.stringify(wanted)}`;
+  const name = foldName(wanted.name);
+  return `no credential ${JSON.stringify([name, subjectOf(identity, wanted.user)])}`;
 }
 
 function namedIn(

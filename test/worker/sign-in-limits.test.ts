@@ -93,6 +93,33 @@ describe("failed sign-ins", () => {
     expect([refused.status, refused.message]).toEqual([429, expect.stringContaining("Too many")]);
   });
 
+  it("BI-3: count alike however a domain is named, of users who are there and of others", async () => {
+    const domains = [{ id: "default" }, { name: "Default" }, { name: "DEFAULT" }];
+    const asUser = (name: string, domain: object) => ({
+      auth: {
+        identity: {
+          methods: ["password"],
+          password: { user: { name, domain, password: "wrong" } },
+        },
+      },
+    });
+    const asCredential = (name: string, domain: object) =>
+      withCredential({ name, user: { name: "ann", domain }, secret: "wrong" });
+    for (const [as, name] of [
+      [asUser, "ann"],
+      [asUser, "nobody"],
+      [asCredential, "robot"],
+      [asCredential, "nothing"],
+    ] as const) {
+      const here = anAddress();
+      const [first = {}, ...others] = domains;
+      expect(await often(SIGN_IN_LIMITS.pair, here, as(name, first))).toEqual([401]);
+      for (const domain of others) {
+        expect((await signIn(here, as(name, domain))).status, name).toBe(429);
+      }
+    }
+  });
+
   it("BI-3: of application credentials count, too", async () => {
     const here = anAddress();
     const wrongSecret = withCredential({ id: "c-robot", secret: "wrong" });
