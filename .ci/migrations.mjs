@@ -3,6 +3,7 @@
 // which runs only when a migration is applied to a deployment, and wrangler's. In comments these are
 // quotes, semicolons and brackets, which they take for SQL; in triggers CASE, whose END they take for the
 // trigger's, and BEGIN and END in small letters, which they do not see.
+// Refuses equal numbers, too: comments and people name a migration by its number.
 // Holds what the migrations come to against src/db/schema-objects.json, which is what /healthcheck looks for.
 
 import { readdirSync, readFileSync } from "node:fs";
@@ -36,6 +37,12 @@ const complaints = files.flatMap(({ name, text }) =>
     return complaint === undefined ? [] : [`migrations/${name}:${index + 1}: ${complaint}.`];
   }),
 );
+for (const [index, name] of names.entries()) {
+  const before = names[index - 1];
+  if (before !== undefined && parseInt(before, 10) === parseInt(name, 10)) {
+    complaints.push(`migrations/${name}: ${before} has its number; take the next free one.`);
+  }
+}
 
 /** The tables, indexes and triggers that are there in the end, each with its table. */
 function objectsMade() {

@@ -224,6 +224,13 @@ describe("the check of migrations", () => {
     expect(output).toMatch(/^migrations\/0001_tried\.sql:2: .*\.\n$/);
   });
 
+  it("refuses two of one number", async () => {
+    await writeFile(join(state.path, "0001_other.sql"), "SELECT 1;");
+    const { code, output } = await check("SELECT 1;");
+    expect(code).toBe(1);
+    expect(output).toMatch(/^migrations\/0001_tried\.sql: 0001_other\.sql has its number; .*\.\n$/);
+  });
+
   it.each([
     "SELECT 'in case; it''s -- \"[`' -- plain",
     "BEGIN SELECT 1 - 1; END;",
