@@ -1,4 +1,5 @@
-import { readdir } from "node:fs/promises";
+import { copyFile, mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 
@@ -48,13 +49,61 @@ async function listKeysOfBuckets(stateDir: string): Promise<readonly string[]> {
   });
 }
 
+// What the runtime keeps for itself costs nothing.
+const listTables = `SELECT name FROM sqlite_master
+  WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND (name NOT LIKE '_cf_%' OR name = '_cf_KV')`;
+
+/** How many image objects have anything in their storage. The server may be running. */
+export async function countKeepingObjects(stateDir: string): Promise<number> {
+  // Of copies, for one whose object was killed and has not been called since must be recovered by writing.
+  const dir = await mkdtemp(join(tmpdir(), "glimpse-objects-"));
+  try {
+    const source = join(stateDir, "v3/do/glimpse-ImageObject");
+    for (const name of (await readdir(source)).filter((file) => /\.sqlite(-wal)?$/.test(file))) {
+      // A log goes away with what was to be recovered.
+      await copyFile(join(source, name), join(dir, name)).catch(unlessMissing);
+    }
+    return await countKeepingIn(dir);
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+}
+
+function unlessMissing(error: NodeJS.ErrnoException): void {
+  if (error.code !== "ENOENT") throw error;
+}
+
+async function countKeepingIn(dir: string): Promise<number> {
+  const countRows = (database: DatabaseSync) => {
+    const names = database
+      .prepare(listTables)
+      .all()
+      .map(({ name }) => String(name));
+    const counts = names.map(
+      (name) => database.prepare(`SELECT count(*) AS n FROM "${name}"`).get()?.n,
+    );
+    return [counts.reduce<number>((sum, n) => sum + Number(n), 0)];
+  };
+  const rows = await readDatabases(dir, countRows, false);
+  return rows.filter((count) => count > 0).length;
+}
+
+/** How many images the server's D1 database knows as deleted. The server may be running. */
+export async function countTombstones(stateDir: string): Promise<number> {
+  const dir = join(stateDir, "v3/d1/miniflare-D1DatabaseObject");
+  const count = "SELECT count(*) AS n FROM images WHERE status = 'deleted'";
+  const [n = 0] = await readDatabases(dir, (db) => [Number(db.prepare(count).get()?.n)]);
+  return n;
+}
+
 async function readDatabases<T>(
   dir: string,
   read: (database: DatabaseSync) => readonly T[],
+  readOnly = true,
 ): Promise<readonly T[]> {
   const names = (await readdir(dir)).filter((name) => /^[0-9a-f]{64}\.sqlite$/.test(name));
   return names.flatMap((name) => {
-    const database = new DatabaseSync(join(dir, name), { readOnly: true, timeout: 2_000 });
+    const database = new DatabaseSync(join(dir, name), { readOnly, timeout: 2_000 });
     try {
       return read(database);
     } finally {
