@@ -280,12 +280,16 @@ export class Mover {
     const stored = await ledger.parts(target.key);
     let storedParts = 0;
     while (stored.has(storedParts + 1)) storedParts += 1;
+    let done = storedParts * partBytes;
+    // Bytes that the digest has had and no part has are read again. Somebody else's server may send others then, which
+    // would be stored under the hash of the first ones, whatever it calls their version.
+    const hadBytes = this.memory.digestOf(target.key)?.position ?? 0;
+    if (hadBytes > done && this.#isRemote(target)) this.memory.dropDigest();
     const digest =
       this.memory.digestOf(target.key) ??
       (storedParts === 0 ? this.memory.keepDigest(target.key, this.#newDigest()) : undefined);
     const inOrder = digest && (await this.#inspecting(digest, target));
     const store = this.keeper.store(target.storeId);
-    let done = storedParts * partBytes;
     await this.#watched(this.#isRemote(target), (watchedSignal, { touch, activity }) =>
       transfer(this.#rangedSource(target), {
         store,

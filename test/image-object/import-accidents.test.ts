@@ -14,6 +14,7 @@ import {
   tasksOf,
 } from "../support/imports.ts";
 import { type BindingCall, interceptD1, interceptR2 } from "../support/intercept.ts";
+import { withObject } from "../support/one-object.ts";
 import { Service } from "../support/service.ts";
 import { dataOf } from "../support/source-data.ts";
 import { storedKeys } from "../support/stored-bytes.ts";
@@ -78,6 +79,32 @@ describe("data without anything that tells its versions apart", () => {
       expect((await finishImport(service, image.id)).image.status).toBe(status);
       expect((await source.log(id)).length).toBeGreaterThan(2);
     }
+  });
+
+  it("10 §11: has the hash of what is stored, though some of it came twice and differed", async () => {
+    // All that came first, and behind it what came then: what a hash that goes on has had.
+    const small = 24 * MiB;
+    const mixed = dataOf({ size: small, seed: 2 });
+    mixed.set(dataOf({ size: small, seed: 1 }, 0, 12 * MiB));
+    const id = crypto.randomUUID();
+    const image = await service.createEmpty(owner);
+    const uri = source.fileUrl({
+      ...{ ...untold, size: small, id },
+      ...{ gate: id, "gate-at": 12 * MiB, "change-at": 3 },
+    });
+    const method = { name: "web-download", uri, checksum: `sha512:${await sha512(mixed)}` };
+    await beginImport(service, owner, image.id, { method });
+    await withObject(image.id, { ...settings, IMPORT_IDLE_SECONDS: "1" }, async ({ restart }) => {
+      const object = restart();
+      await object.alarm();
+      await source.openGate(id);
+      passTime(5);
+      await object.alarm();
+    });
+    expect((await source.log(id)).map(({ range }) => range).slice(0, 3)).toEqual([
+      ...["bytes=0-0", `bytes=0-${small - 1}`, `bytes=${8 * MiB}-${small - 1}`],
+    ]);
+    expect((await finishImport(service, image.id)).image.status).toBe("queued");
   });
 });
 
