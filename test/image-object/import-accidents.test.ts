@@ -193,7 +193,7 @@ describe("bytes that are named no more while other stores are still filled", () 
   });
 
   it("10 §14 image_decompression: those go, whichever call of the import fails, and at whatever moment", {
-    timeout: 30_000,
+    timeout: 120_000,
   }, async () => {
     const unpacking = { ...settings, IMAGE_IMPORT_PLUGINS: "image_decompression" };
     const packed = await new Response(

@@ -192,6 +192,6 @@ describe("an import of which one call fails", () => {
         expect([failing, task?.status]).toEqual([failing, "success"]);
       }
     },
-    60_000,
+    120_000,
   );
 });

@@ -6,11 +6,12 @@ import { type Config, loadConfig, parseConfig } from "../../src/env.ts";
 import { owner } from "../support/callers.ts";
 import { Service } from "../support/service.ts";
 
-/** What other tests set so that imports may read from this machine, as it is in a deployment. */
+/** What other tests set, as it is in a deployment. */
 const DEPLOYED = {
   DEVELOPMENT: "",
   IMPORT_ALLOW_PRIVATE_ADDRESSES: "false",
   IMPORT_ALLOWED_PORTS: "80,443",
+  SINGLE_PUT_MAX_BYTES: "1073741824",
 };
 
 /** The variables of wrangler.toml as they stand there, and the two secrets of the tests. */
@@ -249,6 +250,7 @@ const BAD: Readonly<Record<string, readonly string[]>> = {
   DO_SECURE_HASH: ["", "yes", "True", "1"],
   DELAYED_DELETE: notOffered(["true", ""]),
   MAX_BODY_BYTES: [...NO_INTEGERS, "-1"],
+  SINGLE_PUT_MAX_BYTES: [...NO_INTEGERS, "-1"],
   STAGING_EXPIRY_SECONDS: [...NO_INTEGERS, "59", "-1", "31536001"],
   IMPORT_MIN_BYTES_PER_SECOND: [...NO_INTEGERS, "-1"],
   IMPORT_MIN_RATE_SECONDS: [...NO_INTEGERS, "0", "-1", "86401"],
