@@ -17,17 +17,22 @@ const MAX_WAITING = 200;
 const RETRY_AFTER_SECONDS = 5;
 
 interface Waiting {
+  readonly whose: string;
+  /** In each round everybody has one turn. */
+  readonly round: number;
   lastSeenMs: number;
+  /** Whether another has its place. */
+  isOut: boolean;
 }
 
 /**
  * Lets an isolate compute one password's hash at a time, with pauses in which other requests get on. Those whose address is
- * known for the user go first, so that strangers cannot keep them waiting. Waiting is asking again, as no request can wake
- * another on this platform.
+ * known for the user go first, so that strangers cannot keep them waiting; and of either kind everybody has a turn before
+ * anybody has another. Waiting is asking again, as no request can wake another on this platform.
  */
 export class HashTurns {
-  readonly #known = new Set<Waiting>();
-  readonly #strange = new Set<Waiting>();
+  readonly #known = new Line();
+  readonly #strange = new Line();
   /** Until when somebody hashes, at the most, and until when nobody does. */
   #busyUntilMs = 0;
   #restUntilMs = 0;
@@ -37,9 +42,12 @@ export class HashTurns {
     private readonly wait: (ms: number) => Promise<unknown> = (ms) => scheduler.wait(ms),
   ) {}
 
-  /** Does the work in its turn. Throws `sign_ins_waiting` when too many of one kind wait already. */
-  async run<T>(isKnown: boolean, work: () => Promise<T>): Promise<T> {
-    await this.#turn(isKnown);
+  /**
+   * Does the work in its turn, of which `whose` has as many as anybody. Throws `sign_ins_waiting` when too many of one
+   * kind wait, to the one whose turn would come last.
+   */
+  async run<T>(isKnown: boolean, whose: string, work: () => Promise<T>): Promise<T> {
+    await this.#turn(isKnown, whose);
     const startedAtMs = this.now();
     try {
       return await work();
@@ -53,22 +61,21 @@ export class HashTurns {
     }
   }
 
-  async #turn(isKnown: boolean): Promise<void> {
-    const queue = isKnown ? this.#known : this.#strange;
+  async #turn(isKnown: boolean, whose: string): Promise<void> {
+    const line = isKnown ? this.#known : this.#strange;
     this.#dropGone();
-    if (queue.size >= MAX_WAITING) {
-      throw new Fault("sign_ins_waiting", { retryAfter: RETRY_AFTER_SECONDS });
-    }
-    const me: Waiting = { lastSeenMs: this.now() };
+    const me = line.join(whose, this.now());
     try {
       for (;;) {
-        // Where the whole isolate stood still, others took this one for gone: it stands behind those that were not.
-        queue.add(me);
+        if (me.isOut) throw new Fault("sign_ins_waiting", { retryAfter: RETRY_AFTER_SECONDS });
+        // Where the whole isolate stood still, others took this one for gone.
+        line.waiting.add(me);
         const place = this.#placeOf(me);
         const nowMs = this.now();
         const restMs = this.#restUntilMs - nowMs;
         if (place === 0 && restMs <= 0 && this.#busyUntilMs <= nowMs) {
           this.#busyUntilMs = nowMs + PRESUMED_DONE_MS;
+          line.round = me.round;
           return;
         }
         const pauseMs = Math.max(restMs, place * MIN_PAUSE_MS, MIN_PAUSE_MS);
@@ -76,21 +83,48 @@ export class HashTurns {
         me.lastSeenMs = this.now();
       }
     } finally {
-      queue.delete(me);
+      line.waiting.delete(me);
     }
   }
 
   /** How many go first. */
   #placeOf(me: Waiting): number {
     this.#dropGone();
-    const order = [...this.#known, ...this.#strange];
-    return order.indexOf(me);
+    return [...this.#known.inOrder(), ...this.#strange.inOrder()].indexOf(me);
   }
 
   #dropGone(): void {
     const earliestMs = this.now() - PRESUMED_GONE_MS;
-    for (const queue of [this.#known, this.#strange]) {
-      for (const one of queue) if (one.lastSeenMs < earliestMs) queue.delete(one);
+    for (const { waiting } of [this.#known, this.#strange]) {
+      for (const one of waiting) if (one.lastSeenMs < earliestMs) waiting.delete(one);
     }
+  }
+}
+
+/** Those of one kind that wait. */
+class Line {
+  readonly waiting = new Set<Waiting>();
+  /** Of the last turn. */
+  round = 0;
+
+  /** Stands behind everybody's next turn, and one's own; the last of a line that is too long is put out. */
+  join(whose: string, nowMs: number): Waiting {
+    const own = [...this.waiting].filter((one) => one.whose === whose);
+    const round = Math.max(this.round, ...own.map((one) => one.round)) + 1;
+    const me: Waiting = { whose, round, lastSeenMs: nowMs, isOut: false };
+    this.waiting.add(me);
+    if (this.waiting.size > MAX_WAITING) this.#putOutLast();
+    return me;
+  }
+
+  inOrder(): readonly Waiting[] {
+    return [...this.waiting].sort((a, b) => a.round - b.round);
+  }
+
+  #putOutLast(): void {
+    const last = this.inOrder().at(-1);
+    if (last === undefined) return;
+    last.isOut = true;
+    this.waiting.delete(last);
   }
 }

@@ -66,7 +66,9 @@ export class SignInGuard {
         (cause: unknown) => ({ cause }),
       );
     };
-    const outcome = isCostly ? await this.memory.turns.run(isKnown, attempt) : await attempt();
+    const whose = isKnown ? keys.pair : keys.address;
+    const { turns } = this.memory;
+    const outcome = isCostly ? await turns.run(isKnown, whose, attempt) : await attempt();
     if ("cause" in outcome) {
       const { cause } = outcome;
       if (cause instanceof Fault && cause.code === "unauthorized") await this.#fail(keys, isKnown);
