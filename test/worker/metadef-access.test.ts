@@ -223,6 +223,20 @@ describe("writes", () => {
   });
 });
 
+it("MN-22: a policy of one's own lets nobody but administrators have namespaces for others", async () => {
+  const settings = { POLICY: JSON.stringify({ metadef_admin: "role:member" }) };
+  const open = new Metadefs(new Service({ settings }));
+  const namespace = `ns-${crypto.randomUUID()}`;
+  const others = { namespace, owner: stranger.projectId };
+  expect((await open.post(NAMESPACES, others, owner)).status).toBe(403);
+  expect((await open.post(NAMESPACES, { namespace }, owner)).status).toBe(201);
+  expect((await open.put(at(namespace), others, owner)).status).toBe(403);
+  expect((await open.put(at(namespace), others, admin)).status).toBe(200);
+  const shown = { ...others, visibility: "public" };
+  expect((await open.put(at(namespace), shown, admin)).status).toBe(200);
+  expect((await open.put(at(namespace), shown, owner)).status).toBe(200);
+});
+
 describe("what changes of a namespace", () => {
   it("MN-16, MN-22: its visibility and its owner count at once", async () => {
     const name = await ownBy(owner, "private");

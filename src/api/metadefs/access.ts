@@ -51,6 +51,17 @@ export function admit(
   throw new Fault("forbidden", { rule: denied });
 }
 
+/**
+ * Refuses a namespace to be another project's than the caller's, but by an administrator, or where it is that already
+ * (contract MN-22). Throws `forbidden_reason`.
+ */
+export function assertOwner(ctx: Context, owner: string | null, before?: string | null): void {
+  const { config, identity } = ctx;
+  if (owner === identity.projectId || owner === before || config.policy.isAdmin(identity)) return;
+  const reason = `You are not permitted to have namespaces owned by '${owner ?? "nobody"}'.`;
+  throw new Fault("forbidden_reason", { reason });
+}
+
 /** Whether a rule holds for a namespace. */
 export function isAllowed(ctx: Context, rule: RuleName, namespace: Namespace): boolean {
   return ctx.config.policy.allows(rule, ctx.identity, targetOf(namespace));

@@ -8,7 +8,7 @@ import { parseNamespaceList, parseResourceType } from "../../http/metadef-query.
 import { json, noContent } from "../../http/reply.ts";
 import type { RuleName } from "../../policy/rules.ts";
 import { type Context, param } from "../context.ts";
-import { admit, assertAllowed, bodyOf, isAllowed, readNamespace } from "./access.ts";
+import { admit, assertAllowed, assertOwner, bodyOf, isAllowed, readNamespace } from "./access.ts";
 import { namespaceFieldsView, namespaceView } from "./views.ts";
 
 /** What else must be allowed to see a namespace whole (contract MN-24). */
@@ -57,6 +57,7 @@ export async function createNamespace(ctx: Context): Promise<Response> {
     [namespace.tags, "add_metadef_tag"],
   ] as const;
   assertAllowed(ctx, ...parts.flatMap(([items, rule]) => (items.length > 0 ? [rule] : [])));
+  assertOwner(ctx, namespace.owner);
   await insertNamespace(ctx.db, namespace);
   const { resource_type_associations, properties, objects, tags } = given;
   const location = `${ctx.baseUrl}/v2/metadefs/namespaces/${encodeURIComponent(namespace.name)}`;
@@ -82,11 +83,11 @@ export async function showNamespace(ctx: Context): Promise<Response> {
 /** PUT /v2/metadefs/namespaces/{namespace} (contract MN-56 … MN-61) */
 export async function updateNamespace(ctx: Context): Promise<Response> {
   const fields = parseNamespaceChange(await bodyOf(ctx), ctx.identity.projectId);
-  const changed = await changeNamespace(ctx.db, param(ctx, "namespace"), (found) => ({
-    ...admit(ctx, found),
-    ...fields,
-    updatedAtMs: ctx.nowMs,
-  }));
+  const changed = await changeNamespace(ctx.db, param(ctx, "namespace"), (found) => {
+    const namespace = admit(ctx, found);
+    assertOwner(ctx, fields.owner, namespace.owner);
+    return { ...namespace, ...fields, updatedAtMs: ctx.nowMs };
+  });
   return json(namespaceFieldsView(changed));
 }
 
