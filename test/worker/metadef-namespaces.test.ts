@@ -319,6 +319,23 @@ describe("PUT a namespace", () => {
     expect(await metadefs.get(at(name))).toMatchObject(expected);
   });
 
+  it("MN-57: takes back the deepest parts and the most objects, under the longest name", async () => {
+    const nested = (levels: number): unknown => (levels === 0 ? 1 : [nested(levels - 1)]);
+    const namespace = unique().padEnd(80, "é");
+    const objects = Array.from({ length: 999 }, (_, n) => ({ name: `o${n}` }));
+    expect((await metadefs.post(NAMESPACES, { namespace, objects })).status).toBe(201);
+    const deep = { ...SHORT, default: nested(27) };
+    const object = { name: "deep", properties: { deep } };
+    expect(
+      (await metadefs.post(at(namespace, "properties"), { name: "deep", ...deep })).status,
+    ).toBe(201);
+    expect((await metadefs.post(at(namespace, "objects"), object)).status).toBe(400);
+    object.properties.deep.default = nested(26);
+    expect((await metadefs.post(at(namespace, "objects"), object)).status).toBe(201);
+    const { self, schema, created_at, updated_at, ...rest } = await metadefs.get(at(namespace));
+    expect((await metadefs.put(at(namespace), rest)).status).toBe(200);
+  });
+
   it("MN-57: takes no notice of parts, be they empty or of no model", async () => {
     const name = await metadefs.create(FULL);
     const before = await metadefs.get(at(name));

@@ -39,7 +39,7 @@ export function parseNewNamespace(
   projectId: string | null,
   nowMs: number,
 ): { namespace: NewNamespace; given: JsonObject } {
-  const given = check(NAMESPACE, body);
+  const given = check(NAMESPACE, body, MAX_NAMESPACE_LEVELS);
   const list = (name: string) => itemsOf(given[name]);
   const namespace = {
     ...fieldsOf(given, projectId),
@@ -57,7 +57,7 @@ export function parseNewNamespace(
 
 /** What a namespace is to be; parts that come along are left as they are (contract MN-56, MN-57). */
 export function parseNamespaceChange(body: object, projectId: string | null): NamespaceFields {
-  return fieldsOf(check(NAMESPACE_CHANGE, body), projectId);
+  return fieldsOf(check(NAMESPACE_CHANGE, body, MAX_NAMESPACE_LEVELS), projectId);
 }
 
 /** Contract MP-1 … MP-11. */
@@ -92,12 +92,14 @@ export function parseAssociation(body: object, nowMs: number): Association {
 
 /** Levels of a body: more than any definition has, and few enough to be walked without a thought of the stack. */
 const MAX_LEVELS = 30;
+/** A namespace has its parts in a list or a map, so that what was taken by itself is taken with it, too. */
+const MAX_NAMESPACE_LEVELS = MAX_LEVELS + 2;
 
 /** Read-only also where no answer has them: of properties (contract MN-44). */
 const TIMES = ["created_at", "updated_at"];
 
-function check(document: MetadefDocument, body: object): JsonObject {
-  assertStorable(body, MAX_LEVELS);
+function check(document: MetadefDocument, body: object, maxLevels = MAX_LEVELS): JsonObject {
+  assertStorable(body, maxLevels);
   if (!isJsonObject(body)) refuse("the body", "it must be a JSON object");
   const { definitions = {} } = document;
   const schema: Schema = { type: "object", ...document };
@@ -135,7 +137,7 @@ function first<T, R>(items: readonly T[], find: (item: T) => R | undefined): R |
 
 /** Refuses what would not come back out of the database as it went in. */
 function assertStorable(value: unknown, levels: number): void {
-  if (levels === 0) refuse("the body", `it has more than ${MAX_LEVELS} levels`);
+  if (levels === 0) refuse("the body", "it has too many levels of arrays and objects");
   if (typeof value === "string") assertText(value);
   if (typeof value === "number" && !Number.isFinite(value)) {
     refuse("the body", "it has a number that is too large");

@@ -118,13 +118,25 @@ function assertDistinct(kind: Kind, items: readonly { readonly name: string }[])
 
 /** Everything in one namespace as JSON. Ours, not Glance's: it is one row, and is read and written whole. */
 const MAX_CONTENT_BYTES = 256 * 1024;
+/** Of that its resource types, which come along in lists of up to 1,000 namespaces. */
+const MAX_ASSOCIATION_BYTES = 16 * 1024;
+/** So that a namespace can be sent back as it is shown, where an object has links, and a body has 1 MiB. */
+const MAX_OBJECTS = 1000;
 
-/** Refuses a namespace that does not fit into its row. */
+/** Refuses a namespace that does not fit into its row, or into what shows it. */
 export function assertNamespaceFits(namespace: NewNamespace): void {
   const { associations, properties, objects, tags } = namespace;
-  const json = JSON.stringify([associations, properties, objects, tags]);
-  const attempted = new TextEncoder().encode(json).byteLength;
-  if (attempted <= MAX_CONTENT_BYTES) return;
-  const what = "bytes of definitions in one namespace";
-  throw new Fault("quota_exceeded", { attempted, what, maximum: MAX_CONTENT_BYTES });
+  const content = [associations, properties, objects, tags];
+  assertWithin("bytes of definitions in one namespace", bytesOf(content), MAX_CONTENT_BYTES);
+  const what = "bytes of resource types in one namespace";
+  assertWithin(what, bytesOf(associations), MAX_ASSOCIATION_BYTES);
+  assertWithin("objects in one namespace", objects.length, MAX_OBJECTS);
+}
+
+function bytesOf(value: readonly unknown[]): number {
+  return new TextEncoder().encode(JSON.stringify(value)).byteLength;
+}
+
+function assertWithin(what: string, attempted: number, maximum: number): void {
+  if (attempted > maximum) throw new Fault("quota_exceeded", { attempted, what, maximum });
 }

@@ -202,6 +202,17 @@ describe("a namespace's parts", () => {
     expect(fits("é".repeat(130_000))).not.toThrow();
     expect(fits("é".repeat(131_072))).toThrow(expect.objectContaining({ status: 413 }));
   });
+
+  it("are 16 KiB of resource types and 1,000 objects at the most", () => {
+    const times = { createdAtMs: NOW_MS, updatedAtMs: NOW_MS };
+    const parts = (n: number) => Array.from({ length: n }, (_, i) => ({ name: `n${i}`, ...times }));
+    const tooMuch = expect.objectContaining({ status: 413 });
+    const fits = (some: object) => () => assertNamespaceFits({ ...empty, ...some });
+    expect(fits({ associations: parts(200) })).not.toThrow();
+    expect(fits({ associations: parts(250) })).toThrow(tooMuch);
+    expect(fits({ objects: parts(1000), tags: parts(1001) })).not.toThrow();
+    expect(fits({ objects: parts(1001) })).toThrow(tooMuch);
+  });
 });
 
 it("MS-3, MP-1: a property names what it lacks and what it may not have", () => {
