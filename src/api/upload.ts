@@ -122,10 +122,13 @@ export class Upload {
   private spool(): Spool {
     const { attemptId } = this;
     return {
-      append: (part, offset, bytes) =>
-        this.tell((object, imageId) =>
+      append: (part, offset, view) => {
+        // A view would take all of the buffer behind it along.
+        const bytes = view.slice();
+        return this.tell((object, imageId) =>
           object.spoolUpload(imageId, attemptId, { part, offset, bytes }),
-        ),
+        );
+      },
       open: (part, length) =>
         this.tell((object, imageId) => object.openSpooled(imageId, attemptId, { part, length })),
       drop: (part) => this.tell((object, imageId) => object.dropSpooled(imageId, attemptId, part)),
