@@ -21,8 +21,15 @@ export class LimitedStore implements BlobStore {
     return this.#store.putting;
   }
 
-  read(key: string, range?: ByteRange) {
-    return within(this.#limitMs(), this.#store.read(key, range));
+  async read(key: string, range?: ByteRange) {
+    const call = this.#store.read(key, range);
+    try {
+      return await within(this.#limitMs(), call);
+    } catch (error) {
+      // A body that comes too late is nobody's to read, and holds a connection.
+      call.then((blob) => blob?.body.cancel()).catch(() => {});
+      throw error;
+    }
   }
 
   put(key: string, bytes: Uint8Array | SizedStream) {

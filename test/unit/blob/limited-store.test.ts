@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { LimitedStore } from "../../../src/blob/limited-store.ts";
 import { MemoryBlobStore } from "../../../src/blob/memory.ts";
-import type { BlobStore } from "../../../src/blob/store.ts";
+import type { BlobStore, StoredBlob } from "../../../src/blob/store.ts";
 import { callLimitMs, within } from "../../../src/blob/time-limit.ts";
 
 const never = () => new Promise<never>(() => undefined);
@@ -31,6 +31,17 @@ describe("a call of a store", () => {
   ])("STO-13: that never settles is given up: %s", async (_, call) => {
     const limited = new LimitedStore(new SilentStore(), () => 1);
     await expect(call(limited)).rejects.toMatchObject({ code: "store_unavailable", status: 503 });
+  });
+
+  it("STO-13: lets go of a body that comes when it was given up", async () => {
+    const cancelled = Promise.withResolvers<void>();
+    const late = Promise.withResolvers<StoredBlob>();
+    const store = Object.assign(new MemoryBlobStore(), { read: () => late.promise });
+    await expect(new LimitedStore(store, () => 1).read("key")).rejects.toMatchObject({
+      code: "store_unavailable",
+    });
+    late.resolve({ size: 1, body: new ReadableStream({ cancel: () => cancelled.resolve() }) });
+    await cancelled.promise;
   });
 
   it("has the more time the more it moves", () => {
