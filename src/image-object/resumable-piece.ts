@@ -96,8 +96,13 @@ export class Piece {
     const { claimed, keeper } = this;
     const { work } = this.options;
     const { uploadLeaseMs, limits } = keeper.config;
+    const activity = { reads: 0, isWaiting: false };
+    let reads = 0;
     const watch = setInterval(() => {
-      if (Date.now() - work.lastByteMs >= uploadLeaseMs) work.stop();
+      // A client that waits for us, or for a store, is not silent.
+      const isSilent = activity.isWaiting && activity.reads === reads;
+      reads = activity.reads;
+      if (isSilent && Date.now() - work.lastByteMs >= uploadLeaseMs) work.stop();
     }, uploadLeaseMs);
     work.renew = () => this.#put({});
     const came = await append(body, {
@@ -116,6 +121,7 @@ export class Piece {
       },
       onBytes: (bytes) => this.#see(bytes),
       onStored: (receipt, parts) => this.#stored(receipt, parts),
+      activity,
       signal: work.signal,
     });
     clearInterval(watch);

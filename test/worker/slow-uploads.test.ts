@@ -1,10 +1,13 @@
+import { env } from "cloudflare:workers";
 import { expect, it, vi } from "vitest";
 import { isolateMemory } from "../../src/blob/write/memory-pool.ts";
 import { SPOOL_ROW_BYTES } from "../../src/blob/write/spool.ts";
 import { ImageObject } from "../../src/image-object/image-object.ts";
 import { owner } from "../support/callers.ts";
 import { expectData } from "../support/expect-sound.ts";
+import { interceptR2 } from "../support/intercept.ts";
 import { Service } from "../support/service.ts";
+import { Tus } from "../support/tus.ts";
 import { bodyOf, bytesOf } from "../support/upload-body.ts";
 
 const MiB = 1024 ** 2;
@@ -39,4 +42,21 @@ it("a slow upload hands its memory over in rows, and sends no more than each of 
   }
   expect(Math.max(...sent)).toBeLessThanOrEqual(SPOOL_ROW_BYTES);
   await expectData(id, bytes);
+});
+
+it("an upload whose store is slow is not taken for silent", async () => {
+  const { promise: held, resolve: release } = Promise.withResolvers<void>();
+  const BLOBS = interceptR2(env.BLOBS, async (call, proceed) => {
+    if (call.operation === "part") await held;
+    return proceed();
+  });
+  const hasty = new Service({ bindings: { BLOBS }, settings: { UPLOAD_LEASE_SECONDS: "1" } });
+  const tus = new Tus(hasty);
+  const { id } = await service.createEmpty(owner);
+  const bytes = bytesOf(48 * MiB);
+  const upload = await tus.create(owner, id, { "upload-length": String(bytes.length) });
+  const sending = tus.send(owner, upload, 0, bytes);
+  await scheduler.wait(4_000);
+  release();
+  expect((await sending).status).toBe(204);
 });

@@ -1,6 +1,6 @@
 import { Fault } from "../../domain/fault.ts";
 import type { BlobStore, PartReceipt } from "../store.ts";
-import { BodyReader } from "./body-reader.ts";
+import { type Activity, BodyReader } from "./body-reader.ts";
 import { isolateMemory, type MemoryPool, type MemoryShare } from "./memory-pool.ts";
 import { PartWriter, type Progress } from "./part-writer.ts";
 import type { Spool } from "./spool.ts";
@@ -25,6 +25,8 @@ export interface AppendOptions {
   readonly onBytes: (bytes: Uint8Array) => Promise<void>;
   /** A part is stored, and all before it are: the caller's checkpoint, one at a time. */
   readonly onStored: (receipt: PartReceipt, parts: number) => Promise<void>;
+  /** Is told when the body is waited for. */
+  readonly activity?: Activity;
   /** Stops the work with its reason. */
   readonly signal: AbortSignal;
   /** Where memory is taken from, instead of the isolate's pool; for tests. */
@@ -76,9 +78,9 @@ async function readPiece(
   writer: PartWriter,
   share: MemoryShare,
   stopped: AbortSignal,
-  { maxBytes, onBytes, signal }: AppendOptions,
+  { maxBytes, onBytes, signal, activity }: AppendOptions,
 ): Promise<unknown> {
-  const reader = new BodyReader(body, share);
+  const reader = new BodyReader(body, share, activity);
   const either = AbortSignal.any([signal, stopped]);
   const leave = () => reader.cancel(either.reason);
   either.addEventListener("abort", leave);
