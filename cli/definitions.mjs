@@ -35,6 +35,7 @@ const READ_ONLY = ["self", "schema", "created_at", "updated_at"];
  */
 export function readDefinition(value) {
   if (!isObject(value)) throw wrong("it is no JSON object");
+  assertShallow(value, MAX_LEVELS);
   const {
     namespace,
     visibility = "public",
@@ -48,12 +49,17 @@ export function readDefinition(value) {
   if (typeof namespace !== "string" || namespace === "") throw wrong("it names no 'namespace'");
   if (!namespace.isWellFormed() || /^\.{0,2}$/.test(namespace)) throw wrong("its name is none");
   if (!isObject(properties)) throw wrong("its 'properties' are no JSON object");
+  if (typeof visibility !== "string") throw wrong("its 'visibility' is no text");
+  if (typeof isProtected !== "boolean") throw wrong("its 'protected' is neither true nor false");
+  for (const key of TEXTS) {
+    if (!["undefined", "string"].includes(typeof rest[key])) throw wrong(`its '${key}' is no text`);
+  }
   return {
     namespace,
     ...withoutKeys(rest, READ_ONLY),
     // The files of the reference leave it out where it is public (contract 14 §10).
-    visibility: /** @type {any} */ (visibility),
-    protected: /** @type {any} */ (isProtected),
+    visibility,
+    protected: isProtected,
     resource_type_associations: namedOf("resource_type_associations", resource_type_associations),
     properties,
     objects: namedOf("objects", objects).map((object) => ({
@@ -63,6 +69,22 @@ export function readDefinition(value) {
     })),
     tags: namedOf("tags", tags),
   };
+}
+
+/** What a namespace may have as text. */
+const TEXTS = ["display_name", "description", "owner"];
+
+/** More than the service takes, and few enough for whatever walks a definition by calling itself. */
+const MAX_LEVELS = 64;
+
+/**
+ * @param {unknown} value
+ * @param {number} levels
+ */
+function assertShallow(value, levels) {
+  if (typeof value !== "object" || value === null) return;
+  if (levels === 0) throw wrong(`it has more than ${MAX_LEVELS} levels of lists and objects`);
+  for (const member of Object.values(value)) assertShallow(member, levels - 1);
 }
 
 /**
@@ -142,7 +164,10 @@ export function planMerge(current, wanted, prefersNew) {
   const mustOpen = current.protected && parts.some(({ method }) => method === "DELETE");
   const open = mustOpen ? [setFields({ ...before, protected: false })] : [];
   const close = mustOpen || !isDeepStrictEqual(before, after) ? [setFields(after)] : [];
-  return { steps: [...open, ...parts, ...close], ...(mustOpen && { restore: setFields(before) }) };
+  return {
+    steps: [...open, ...parts, ...close],
+    ...(mustOpen && { restore: restoreFields(current) }),
+  };
 }
 
 /**
@@ -150,6 +175,12 @@ export function planMerge(current, wanted, prefersNew) {
  * @returns {Step}
  */
 const setFields = (json) => ({ method: "PUT", path: [], json });
+
+/**
+ * The step that makes what a namespace has itself what it was.
+ * @param {Definition} definition
+ */
+export const restoreFields = (definition) => setFields(fieldsOf(definition));
 
 /** @param {Definition} definition */
 const fieldsOf = (definition) =>

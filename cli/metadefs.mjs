@@ -3,7 +3,7 @@
 
 import { mkdir, open, readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { isSame, planMerge, readDefinition } from "./definitions.mjs";
+import { isSame, planMerge, readDefinition, restoreFields } from "./definitions.mjs";
 import { EXIT, Failure, withFile } from "./failure.mjs";
 import {
   createNamespace,
@@ -133,9 +133,10 @@ async function loadFile(session, file, way, isDry) {
 /** @param {string} file */
 async function readFileOf(file) {
   const text = await withFile(file, async () => {
-    if ((await stat(file)).size > MAX_FILE_BYTES) {
-      throw new Failure("It is larger than 1 MiB.", EXIT.file);
-    }
+    const facts = await stat(file);
+    // A pipe may have no other end, and a device no end at all.
+    if (!facts.isFile()) throw new Failure("It is no regular file.", EXIT.file);
+    if (facts.size > MAX_FILE_BYTES) throw new Failure("It is larger than 1 MiB.", EXIT.file);
     return await readFile(file, "utf8");
   });
   try {
@@ -164,19 +165,30 @@ async function load(session, wanted, way, isDry) {
   }
   if (current === undefined || way === "keep" || isSame(current, wanted)) return "kept";
   if (way === "overwrite") {
-    if (!isDry) await replace(session, current, wanted);
+    const before = current;
+    if (!isDry) await session.undisturbed(() => replace(session, before, wanted));
     return "replaced";
   }
   const { steps, restore } = planMerge(current, wanted, way === "prefer new");
   if (steps.length === 0) return "kept";
+  if (!isDry) await session.undisturbed(() => merge(session, namespace, steps, restore));
+  return "changed";
+}
+
+/**
+ * @param {Session} session
+ * @param {string} namespace
+ * @param {readonly import("./definitions.mjs").Step[]} steps
+ * @param {import("./definitions.mjs").Step} [restore]
+ */
+async function merge(session, namespace, steps, restore) {
   try {
-    if (!isDry) for (const step of steps) await take(session, namespace, step);
+    for (const step of steps) await take(session, namespace, step);
   } catch (error) {
     // Nobody may find a namespace unprotected because a file was wrong; the failure is what is told.
     if (restore) await take(session, namespace, restore).catch(() => undefined);
     throw error;
   }
-  return "changed";
 }
 
 /**
@@ -186,13 +198,29 @@ async function load(session, wanted, way, isDry) {
  * @param {Definition} wanted
  */
 async function replace(session, current, wanted) {
-  await deleteNamespace(session, current);
   try {
+    await deleteNamespace(session, current);
     await createNamespace(session, wanted);
   } catch (error) {
-    await createNamespace(session, current);
+    await putBack(session, current).catch(({ message }) => {
+      const { namespace } = current;
+      throw new Failure(
+        `${namespace} was there, and could not be put back: ${message} Look at it yourself.`,
+        EXIT.unexpected,
+      );
+    });
     throw error;
   }
+}
+
+/**
+ * Makes a namespace as it was; one whose deletion was refused is there, but maybe unprotected.
+ * @param {Session} session
+ * @param {Definition} definition
+ */
+async function putBack(session, definition) {
+  if (await createNamespace(session, definition)) return;
+  if (definition.protected) await take(session, definition.namespace, restoreFields(definition));
 }
 
 /** @param {readonly Outcome[]} outcomes */

@@ -15,8 +15,13 @@ const NAMESPACES = "v2/metadefs/namespaces";
  * @param {string} namespace
  * @param {readonly string[]} [below]
  */
-const pathOf = (namespace, below = []) =>
-  [NAMESPACES, ...[namespace, ...below].map(encodeURIComponent)].join("/");
+function pathOf(namespace, below = []) {
+  const names = [namespace, ...below];
+  // Addresses fold these, so that it would be another's (RFC 3986 section 5.2.4).
+  const unreachable = names.find((name) => [".", ".."].includes(name));
+  if (unreachable === undefined) return [NAMESPACES, ...names.map(encodeURIComponent)].join("/");
+  throw new Failure(`No address leads to the name '${unreachable}'.`, EXIT.refused);
+}
 
 /**
  * A namespace with everything in it; undefined when there is none.

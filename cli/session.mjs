@@ -96,6 +96,23 @@ export class Session {
   }
 
   /**
+   * Does work that must not be left half done: an interruption waits for its end.
+   * @template T
+   * @param {() => Promise<T>} work
+   * @returns {Promise<T>}
+   */
+  async undisturbed(work) {
+    const { patience } = this;
+    const { signal: _, ...rest } = patience;
+    this.patience = rest;
+    try {
+      return await work();
+    } finally {
+      this.patience = patience;
+    }
+  }
+
+  /**
    * The whole address of one that the service gave. Throws a Failure for another origin than the Image API's, since the
    * token is not for others.
    * @param {string} url

@@ -1,5 +1,7 @@
+import { execFileSync } from "node:child_process";
 import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Glimpse } from "../clients/glimpse.ts";
 import { makeStateDir } from "../clients/server.ts";
@@ -83,11 +85,15 @@ describe("glimpse metadefs export", () => {
     ["no list", {}],
     ["a list of what is none", { namespaces: [5] }],
     ["a name that no address has", { namespaces: [{ namespace: ".." }] }],
+    ["a visibility that is no text", { namespaces: [{ namespace: "x", visibility: 5 }] }],
+    ["an owner that is no text", { namespaces: [{ namespace: "x", owner: {} }] }],
     ["a list without end", { namespaces: [], next: `${NAMESPACES}?marker=x` }],
   ])("ends at %s", async (_, answer) => {
     service.gives(`GET ${NAMESPACES}`, answer);
     expect((await glimpse.run("metadefs", "export", "out")).code).toBe(1);
     expect(await files()).toEqual([]);
+    const { code, stderr } = await glimpse.run("metadefs", "list");
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/^The service.*\n$/)]);
   });
 
   it("ends at another namespace than it asked for", async () => {
@@ -121,6 +127,74 @@ describe("glimpse metadefs load", () => {
     expect(code).toBe(2);
     expect(stderr).toContain("metadefs load, metadefs export, metadefs list");
     expect(service.requests).toEqual([]);
+  });
+
+  it("loads the other files when one is a pipe, deeper than any, or of another kind", async () => {
+    execFileSync("mkfifo", [join(home, "a.json")]);
+    const deep = `${"[".repeat(200_000)}${"]".repeat(200_000)}`;
+    await put("b.json", `{"namespace": "b", "properties": {"p": {"default": ${deep}}}}`);
+    await put("c.json", { namespace: "c", visibility: {} });
+    await put("d.json", { namespace: "d", protected: "yes" });
+    await put("e.json", { namespace: "e" });
+    service.gives(`POST ${NAMESPACES}`, {}, 201);
+    const { code, stdout, stderr } = await glimpse.run("metadefs", "load", home, "-q");
+    expect(code).toBe(5);
+    expect(stdout).toContain("4 failed, 1 made");
+    expect(stderr).toMatch(
+      /a\.json: It is no regular.*\n.*b\.json: .* levels .*\n.*c\.json: .*visibility.*\n.*d\.json: .*protected/,
+    );
+    expect(writes()).toHaveLength(1);
+  });
+
+  it("takes nothing else away where a name would lead there", async () => {
+    const of = (prefix: string) => ({
+      namespace: "a",
+      resource_type_associations: [{ name: "..", prefix }],
+    });
+    await put("a.json", of("new_"));
+    service.gives(`GET ${NAMESPACES}/a`, of("old_"));
+    const options = ["--merge", "--prefer-new", "-q"];
+    const { code, stderr } = await glimpse.run("metadefs", "load", "a.json", ...options);
+    expect([code, stderr]).toEqual([5, expect.stringContaining("No address leads to")]);
+    expect(writes()).toEqual([]);
+  });
+
+  it("protects a namespace again whose deletion is refused", async () => {
+    await put("a.json", { namespace: "a", description: "New" });
+    service.gives(`GET ${NAMESPACES}/a`, { namespace: "a", protected: true });
+    service.gives(`DELETE ${NAMESPACES}/a`, { message: "It stays." }, 409);
+    service.gives(`POST ${NAMESPACES}`, {}, 409);
+    const bodies: string[] = [];
+    service.on(`PUT ${NAMESPACES}/a`, async (request, response) => {
+      bodies.push(await text(request));
+      response.end("{}");
+    });
+    const { code, stderr } = await glimpse.run("metadefs", "load", "a.json", "--overwrite", "-q");
+    expect([code, stderr]).toEqual([5, expect.stringContaining("It stays.")]);
+    expect(bodies.map((body) => JSON.parse(body).protected)).toEqual([false, true]);
+  });
+
+  it("finishes what it has begun when it is interrupted, and tells what it could not put back", async () => {
+    await put("a.json", { namespace: "a", description: "New" });
+    await put("b.json", { namespace: "b" });
+    service.gives(`GET ${NAMESPACES}/a`, { namespace: "a", description: "Old" });
+    const running = glimpse.start("metadefs", "load", home, "--overwrite", "-q");
+    service.on(`DELETE ${NAMESPACES}/a`, (_, response) => {
+      running.signal("SIGINT");
+      // For the signal to be there first.
+      setTimeout(() => response.writeHead(204).end(), 300);
+    });
+    service.gives(`POST ${NAMESPACES}`, {}, 201);
+    expect((await running.ended).code).toBe(130);
+    expect(writes().map(({ method }) => method)).toEqual(["DELETE", "POST"]);
+
+    service.gives(`DELETE ${NAMESPACES}/a`, {});
+    service.gives(`POST ${NAMESPACES}`, { message: "Not this." }, 400);
+    const { code, stderr } = await glimpse.run("metadefs", "load", home, "--overwrite", "-q");
+    expect([code, stderr]).toEqual([
+      1,
+      "a was there, and could not be put back: Not this. Look at it yourself.\n",
+    ]);
   });
 
   it("stops at once when it is not let in", async () => {
