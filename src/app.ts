@@ -66,6 +66,8 @@ export async function handle(
   execution: ExecutionContext,
   wait: (ms: number) => Promise<void> = (ms) => scheduler.wait(ms),
 ): Promise<Response> {
+  // The runtime makes an address of any Host, two of them included.
+  if (!URL.canParse(request.url)) return new Response("The Host is none.\n", { status: 400 });
   const exchange = new Exchange(request, env, execution, wait);
   const isTus = speaksTus(exchange.url.pathname);
   // Undefined while the settings are wrong, which the answer then says.

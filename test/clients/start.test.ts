@@ -268,6 +268,7 @@ describe("npm start", () => {
     }
     expect(await statusOf({ host: "localhost:80" })).toBe(401);
     expect(await statusOf({ host: "evil.example" })).toBe(421);
+    expect(await statusOf({ host: "localhost, evil.example" })).toBe(400);
     expect(await statusOf({ origin: "https://evil.example" })).toBe(403);
     expect(await statusOf({ origin: "http://localhost:5173" })).toBe(401);
     await server.stop();
