@@ -22,11 +22,7 @@ import { hashHeaders, imageView } from "./views.ts";
 /** POST /v2/images: one insert; the checks in the order of contract CRE-22. */
 export async function createImage(ctx: Context): Promise<Response> {
   const image = makeImage(ctx, await readJson(ctx.request, ctx.maxBodyBytes));
-  const demands = [{ of: "image_count_total", delta: 1 }] as const;
-  const { projectId } = ctx.identity;
-  await withinQuotas(ctx.db, ctx.config.quotas, projectId, demands, (guards) =>
-    insertImage(ctx.db, image, guards),
-  );
+  await addImage(ctx, image);
   const location = `${ctx.baseUrl}/v2/images/${image.id}`;
   const { stores, importMethods } = ctx.config;
   return json(
@@ -48,6 +44,14 @@ export async function createImage(ctx: Context): Promise<Response> {
         "openstack-image-store-ids": stores.all.map(({ id }) => id).join(","),
       }),
     },
+  );
+}
+
+/** Inserts a new image, if the caller's project may have one more. */
+export async function addImage({ db, config, identity }: Context, image: Image): Promise<void> {
+  const demands = [{ of: "image_count_total", delta: 1 }] as const;
+  await withinQuotas(db, config.quotas, identity.projectId, demands, (guards) =>
+    insertImage(db, image, guards),
   );
 }
 

@@ -1,4 +1,3 @@
-import { insertImage } from "../db/images.ts";
 import { findImageWithTasks, listTasks as queryTasks } from "../db/task-query.ts";
 import { findTask } from "../db/tasks.ts";
 import { Fault } from "../domain/fault.ts";
@@ -14,7 +13,7 @@ import { isUuid } from "../lib/uuid.ts";
 import { admitUri } from "../net/resolve.ts";
 import { redactUri } from "../net/uri-filter.ts";
 import { type Context, imageIdOf, param, protectionOf } from "./context.ts";
-import { makeImage } from "./images.ts";
+import { addImage, makeImage } from "./images.ts";
 import { imageTaskView, type TaskReader, taskSummaryView, taskView } from "./task-views.ts";
 
 /** GET /v2/tasks (contract 12 §2) */
@@ -81,7 +80,7 @@ export async function createTask(ctx: Context): Promise<Response> {
   await admitUri(uri, config.door);
   const request = parseImportRequest({ method: { name: "web-download", uri } }, ["web-download"]);
   const image = makeImage({ ...ctx, rule: "add_image" }, imageProperties);
-  await insertImage(ctx.db, image);
+  await addImage(ctx, image);
   const object = ctx.imageObject(image.id);
   const caller = { imageId: image.id, identity: ctx.identity };
   const withdraw = () => object.delete({ ...caller, rule: "delete_image" });

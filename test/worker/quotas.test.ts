@@ -183,6 +183,19 @@ describe("limits", () => {
     expect((await service.call(stranger, "POST", "/v2/images", { json: {} })).status).toBe(201);
   });
 
+  it("LIM-10, 12 §6 POST tasks: image_count_total, which an image of a task counts in", async () => {
+    const service = limited({ image_count_total: 0 });
+    const input = {
+      ...{ import_from: source.fileUrl({ size: 1, seed: 1 }), import_from_format: "raw" },
+      image_properties: { name: "of a task beyond the limit" },
+    };
+    const json = { type: "import", input };
+    const response = await service.call(admin, "POST", "/v2/tasks", { json });
+    await expectOver(response, "image_count_total");
+    const list = await service.call(admin, "GET", "/v2/images?name=of a task beyond the limit");
+    expect(await list.json()).toMatchObject({ images: [] });
+  });
+
   it("12 §6 Limit not registered: lets nothing pass; Negative limit: anything", async () => {
     const QUOTAS = JSON.stringify({
       projects: { [stranger.projectId]: { image_count_total: -1 } },
