@@ -30,7 +30,7 @@ beforeAll(async () => {
 
 afterAll(killServers);
 
-describe("beside clients of another project that are slow or silent", () => {
+describe("beside clients of another project that are slow or silent", { timeout: 240_000 }, () => {
   it.each(PAIRS)("%s: an image of %s takes hardly longer", async (attackName, victimName) => {
     const victim = named(VICTIMS, victimName);
     const limit = () => limitOf(aloneSeconds.get(victimName) ?? 0);

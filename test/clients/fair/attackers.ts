@@ -37,7 +37,7 @@ const PACES: Readonly<Record<string, number | undefined>> = {
 };
 /** They hold what they can get once nothing is on its way any more for so long. */
 const SETTLED_MS = 4_000;
-const SETTLING_MS = 60_000;
+const SETTLING_MS = 120_000;
 /** What the drops that follow may come to. */
 const NOISE_BYTES = 16 * 1024;
 
