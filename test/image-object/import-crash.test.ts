@@ -65,7 +65,8 @@ describe("a download in parts that is broken off", () => {
 
   it("10 §7 Progress: tells the task what went wrong, and tries again after 1, 2, 4 … seconds", async () => {
     const id = crypto.randomUUID();
-    const uri = source.fileUrl({ size: 1000, seed: 1, id, status: 503, times: 3 });
+    // Each try asks for a range first, and then for the whole.
+    const uri = source.fileUrl({ size: 1000, seed: 1, id, status: 503, times: 6 });
     const image = await service.createEmpty(owner);
     await beginImport(service, owner, image.id, { method: { name: "web-download", uri } });
     const object = new TestedObject(image.id);

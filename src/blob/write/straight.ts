@@ -2,6 +2,9 @@ import type { SizedStream } from "../store.ts";
 import { storing } from "../storing.ts";
 import { callLimitMs, within } from "../time-limit.ts";
 
+/** What a store may still have on its way when it has taken the last byte. */
+const LEFT_BYTES = 16 * 1024 ** 2;
+
 /**
  * Bytes that pass through to a store as they come, of a length that is known: they need no buffer, so nobody waits for
  * them, and they get one try.
@@ -28,10 +31,9 @@ export async function sendStraight<T>(
       // A store that takes nothing for so long has failed.
       await within(callLimitMs(chunk.length), writer.write(chunk));
     }
-    return await within(
-      callLimitMs(length),
-      writer.close().then(() => sending),
-    );
+    // The store has kept up until now, so what is left for it to do does not grow with the length.
+    const stored = writer.close().then(() => sending);
+    return await within(callLimitMs(Math.min(length, LEFT_BYTES)), stored);
   } catch (reason) {
     stop.abort(reason);
     // Nothing is to land behind the caller's back, if the store says so in time.
