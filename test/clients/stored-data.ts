@@ -49,9 +49,8 @@ async function listKeysOfBuckets(stateDir: string): Promise<readonly string[]> {
   });
 }
 
-// What the runtime keeps for itself costs nothing.
-const listTables = `SELECT name FROM sqlite_master
-  WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND (name NOT LIKE '_cf_%' OR name = '_cf_KV')`;
+// One that has been emptied has no tables either, and is billed for nothing.
+const countTables = "SELECT count(*) AS n FROM sqlite_master";
 
 /** How many image objects have anything in their storage. The server may be running. */
 export async function countKeepingObjects(stateDir: string): Promise<number> {
@@ -63,7 +62,8 @@ export async function countKeepingObjects(stateDir: string): Promise<number> {
       // A log goes away with what was to be recovered.
       await copyFile(join(source, name), join(dir, name)).catch(unlessMissing);
     }
-    return await countKeepingIn(dir);
+    const count = (db: DatabaseSync) => [Number(db.prepare(countTables).get()?.n)];
+    return (await readDatabases(dir, count, false)).filter((tables) => tables > 0).length;
   } finally {
     await rm(dir, { recursive: true, force: true });
   }
@@ -71,21 +71,6 @@ export async function countKeepingObjects(stateDir: string): Promise<number> {
 
 function unlessMissing(error: NodeJS.ErrnoException): void {
   if (error.code !== "ENOENT") throw error;
-}
-
-async function countKeepingIn(dir: string): Promise<number> {
-  const countRows = (database: DatabaseSync) => {
-    const names = database
-      .prepare(listTables)
-      .all()
-      .map(({ name }) => String(name));
-    const counts = names.map(
-      (name) => database.prepare(`SELECT count(*) AS n FROM "${name}"`).get()?.n,
-    );
-    return [counts.reduce<number>((sum, n) => sum + Number(n), 0)];
-  };
-  const rows = await readDatabases(dir, countRows, false);
-  return rows.filter((count) => count > 0).length;
 }
 
 /** How many images the server's D1 database knows as deleted. The server may be running. */
