@@ -247,6 +247,8 @@ export class Resumables {
     await this.keeper.alone(async () => {
       await this.#giveBack(record);
       if (isRefused) await this.#drop(record);
+      // It may have been given up, with its image or alone.
+      else await this.#present(id);
     });
     // A client that is still sending may well miss the answer.
     if (isRefused) await this.imports.noteRefusal(record, failure);
