@@ -96,7 +96,8 @@ const mending: Readonly<Record<string, { file: FileQuery; seed: number; size: nu
     size: 20 * MiB,
   },
   "10 §11: has other data from the middle on, under another tag": {
-    file: { size: 40 * MiB, seed: 3, "change-at": 4 },
+    // It breaks off, and the request that goes on meets the other data.
+    file: { size: 40 * MiB, seed: 3, reset: 20 * MiB, times: 1, "change-at": 3 },
     seed: 4,
     size: 40 * MiB,
   },
