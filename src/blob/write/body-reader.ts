@@ -5,6 +5,9 @@ const FIRST_VIEW_BYTES = 16 * 1024;
 const LARGEST_VIEW_BYTES = 256 * 1024;
 const SMALLEST_VIEW_BYTES = 4 * 1024;
 
+/** How long who leaves waits for a source that is at work. */
+const LEAVE_MS = 1_000;
+
 /** Tells who follows a stream whether it waits for its source at this moment. */
 export interface Activity {
   /** Reads that have begun so far. */
@@ -21,6 +24,9 @@ export class BodyReader {
   #buffer: ArrayBufferLike = new ArrayBuffer(0);
   #wanted = FIRST_VIEW_BYTES;
   #hasFailed = false;
+  #isCancelled = false;
+  /** Ends the wait for a source that is at work. */
+  #endLeave: (() => void) | undefined;
 
   constructor(
     source: ReadableStream<Uint8Array>,
@@ -48,17 +54,29 @@ export class BodyReader {
       throw cause;
     } finally {
       this.activity.isWaiting = false;
+      this.#endLeave?.();
     }
   }
 
-  /** Lets others read the rest, unless a read is waiting or has failed: then the source ends with `reason`. */
+  /**
+   * Lets others read the rest. A client that is sending brings more in a moment, and hears no answer from a connection
+   * that is cut off; a source that stays silent, or has failed, ends with `reason`.
+   */
   leave(reason: unknown): void {
-    if (this.activity.isWaiting || this.#hasFailed) this.cancel(reason);
-    else this.#reader.release();
+    if (this.#hasFailed) this.cancel(reason);
+    else if (!this.activity.isWaiting) this.#reader.release();
+    else {
+      const timer = setTimeout(() => this.cancel(reason), LEAVE_MS);
+      this.#endLeave = () => {
+        clearTimeout(timer);
+        if (!this.#hasFailed && !this.#isCancelled) this.#reader.release();
+      };
+    }
   }
 
   /** Tells the source to stop. */
   cancel(reason?: unknown): void {
+    this.#isCancelled = true;
     void this.#reader.cancel(reason);
   }
 

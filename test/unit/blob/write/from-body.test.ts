@@ -647,6 +647,18 @@ describe("a source that is given up", () => {
     expect(feed.stream.locked).toBe(true);
   });
 
+  it("STO-13: can be read on when the store fails while more is on its way", async () => {
+    const feed = new Feed();
+    store.putPart = failLate;
+    const receiving = ingest(feed.stream, options({ plan: SMALL_PARTS }));
+    receiving.catch(() => {});
+    feed.send(text("abcdef"));
+    await scheduler.wait(50);
+    feed.send(text("more"));
+    await expect(receiving).rejects.toMatchObject({ code: "store_unavailable" });
+    expect([feed.cancelled, feed.stream.locked]).toEqual([undefined, false]);
+  });
+
   it("STO-13: can be read on when the store fails while nothing is read", async () => {
     const feed = new Feed();
     const { promise, reject } = Promise.withResolvers<never>();
