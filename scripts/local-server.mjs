@@ -63,6 +63,7 @@ async function bundleWorker(stateDir) {
  * @param {string} stateDir
  */
 async function readTokenSecret(stateDir) {
+  await mkdir(stateDir, { recursive: true });
   const path = join(stateDir, "token-secret");
   const fresh = randomBytes(48).toString("base64url");
   await writeFile(path, fresh, { mode: 0o600, flag: "wx" }).catch((error) => {
