@@ -101,7 +101,7 @@ export class HashTurns {
   }
 }
 
-/** Those of one kind that wait. */
+/** The requests of one kind that wait. */
 class Line {
   readonly waiting = new Set<Waiting>();
   /** Of the last turn. */

@@ -61,7 +61,7 @@ function flawOf(certificate: X509Certificate, path: Path, nowMs: number): string
     ({ critical, type }) => critical && !CHECKED_EXTENSIONS.includes(type),
   );
   if (unchecked !== undefined) return `${name} has the critical extension ${unchecked.type}`;
-  // That of an authority limits the certificates below it as well, as everybody who checks it has come to hold.
+  // An authority's purposes limit the certificates below it as well, as everybody who checks them has come to hold.
   const isForSigning = certificate
     .getExtensions(ExtendedKeyUsageExtension)
     .every(({ usages }) => usages.some((usage) => SIGNING_PURPOSES.includes(String(usage))));

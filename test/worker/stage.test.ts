@@ -57,7 +57,7 @@ function importOf(id: string): Promise<Response> {
   return callImport(service, owner, id, "glance-direct");
 }
 
-/** That of the image's bytes the staged ones alone are there, and the object knows when they go. */
+/** Expects that of the image's bytes only the staged ones are there, and that the object knows when they go. */
 async function expectNothingElseIsStored(imageId: string): Promise<void> {
   expect(await storedKeys(imageId)).toHaveLength(1);
   expect(await findStrays(imageId)).toEqual([]);
